@@ -27,7 +27,8 @@ typedef struct {
  *
  * "*" is all addresses of both families (the IPv6 wildcard with V6ONLY off).
  */
-gboolean address_parse(const char *text, guint16 default_port, Address *ret_address, GError **ret_error);
+gboolean address_parse(const char *text, guint16 default_port, Address *ret_address,
+                       GError **ret_error);
 
 /* "192.0.2.1" or "fe80::1%eth0", without brackets; IPv4-mapped addresses are shown as IPv4 */
 void address_format_host(const Address *address, char *text, gsize size);

@@ -43,8 +43,8 @@ GQuark lunport_error_quark(void);
  * @saved_errno: the errno of the call
  * @format: what failed, as "Failed to open “%s”"; the reason is appended
  */
-void error_set_errno(GError **ret_error, LunportError code, int saved_errno, const char *format, ...)
-    G_GNUC_PRINTF(4, 5);
+void error_set_errno(GError **ret_error, LunportError code, int saved_errno, const char *format,
+                     ...) G_GNUC_PRINTF(4, 5);
 
 /* The code that an errno from opening storage deserves: ENOENT is STORAGE_NOT_FOUND and so on */
 LunportError error_code_from_storage_errno(int saved_errno);

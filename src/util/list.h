@@ -21,9 +21,11 @@ struct List {
 
 typedef List ListLink;
 
-#define list_entry(link, type, member) ((type *)(void *)((char *)(link)-G_STRUCT_OFFSET(type, member)))
+#define list_entry(link, type, member)                                                             \
+    ((type *)(void *)((char *)(link)-G_STRUCT_OFFSET(type, member)))
 
-#define list_foreach(iter, list) for (ListLink *iter = (list)->next; iter != (list); iter = iter->next)
+#define list_foreach(iter, list)                                                                   \
+    for (ListLink *iter = (list)->next; iter != (list); iter = iter->next)
 
 /* The current element may be unlinked in the body; its neighbour may not. */
 #define list_foreach_safe(iter, list)                                                              \

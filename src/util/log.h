@@ -25,15 +25,15 @@ typedef enum {
 /* clang-format on */
 
 typedef struct {
-    const char *name; /* ISCSI_TARGET, …: a name of a journal field */
+    const char *name;  /* ISCSI_TARGET, …: a name of a journal field */
     const char *value; /* NULL: the field is left out */
 } LogField;
 
 typedef struct {
     const char *symbol;
     const char *message_id; /* 32 hexadecimal digits */
-    int level; /* of syslog */
-    const char *text; /* with @FIELD@ where a field's value goes */
+    int level;              /* of syslog */
+    const char *text;       /* with @FIELD@ where a field's value goes */
 } EventInfo;
 
 /* The row of events.def */
