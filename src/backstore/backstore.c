@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Backstores: the wrapper around every class
+ *
+ * The functions of a class are called from here and from nowhere else. On the
+ * way in a request is checked (by assertion: the caller has judged what came
+ * from the wire) and what the class cannot do is broken into what it can: ZERO
+ * into writes from one shared page of zeros, FUA into a write and a flush. On
+ * the way out it is counted, and a failed flush is remembered.
+ *
+ * An emulated request is the same Io, whose upper part is rewritten for each
+ * part and put back at the end, so nothing is allocated. Parts that a class
+ * ends at once run in a loop, not by recursion.
+ *
+ * A failed flush. When the kernel could not write back dirty pages it says so
+ * once to each open file and then treats the pages as clean: a second flush
+ * would succeed although acknowledged data is lost. Hence (a) the store is
+ * failed for ever, until it is opened anew; (b) flushes of one store run one
+ * after the other, since of two that run together only one would be told;
+ * (c) the stores flush through an open file of their own, so that a write with
+ * FUA cannot take the news away from the flush that needs it. The mark is one
+ * atomic flag rather than a message to all workers because it must be seen by
+ * the next flush, wherever that runs, before the failed one is answered. It is
+ * set only once and read once a write, from a cache line that never changes.
+ */
+
+#include "backstore/backstore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "backstore/class.h"
+#include "util/bytes.h"
+#include "util/error.h"
+
+#define BLOCK_SIZE_MIN          512
+#define BLOCK_SIZE_MAX          4096
+#define PHYSICAL_BLOCK_SIZE_MAX (1U << 24) /* 2^15 blocks of 512: what READ CAPACITY(16) can say */
+
+/* clang-format off */
+static const char *const cache_mode_names[] = {
+    [CACHE_DEFAULT]      = "default",
+    [CACHE_NONE]         = "none",
+    [CACHE_WRITEBACK]    = "writeback",
+    [CACHE_WRITETHROUGH] = "writethrough",
+};
+
+static const BackstoreClass *const classes[] = {
+    &block_class,
+    &file_class,
+    &null_class,
+    &ram_class,
+};
+/* clang-format on */
+
+const char *
+cache_mode_to_string(CacheMode mode)
+{
+    g_assert((gsize)mode < G_N_ELEMENTS(cache_mode_names));
+    return cache_mode_names[mode];
+}
+
+gboolean
+cache_mode_from_string(const char *text, CacheMode *ret_mode)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(cache_mode_names); i++) {
+        if (strcmp(text, cache_mode_names[i]) == 0) {
+            *ret_mode = (CacheMode)i;
+            return TRUE;
+        }
+    }
+
+    return FALSE;
+}
+
+static const BackstoreClass *
+class_find(const char *type)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(classes); i++) {
+        if (g_strcmp0(type, classes[i]->type) == 0)
+            return classes[i];
+    }
+
+    return NULL;
+}
+
+static gboolean
+config_check_block_sizes(const BackstoreConfig *config, GError **ret_error)
+{
+    guint32 block = config->block_size != 0 ? config->block_size : BLOCK_SIZE_MIN;
+    guint32 physical = config->physical_block_size;
+
+    if (!is_power_of_two(block) || block < BLOCK_SIZE_MIN || block > BLOCK_SIZE_MAX) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "The block size of backstore “%s” must be 512, 1024, 2048 or 4096, not %u",
+                    config->name, block);
+        return FALSE;
+    }
+
+    if (physical != 0 &&
+        (!is_power_of_two(physical) || physical < block || physical > PHYSICAL_BLOCK_SIZE_MAX)) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "The physical block size of backstore “%s” must be a power of two from %u to "
+                    "%u, not %u",
+                    config->name, block, PHYSICAL_BLOCK_SIZE_MAX, physical);
+        return FALSE;
+    }
+
+    return TRUE;
+}
+
+static gboolean
+size_check(const char *name, guint64 size, guint32 block_size, GError **ret_error)
+{
+    if (size > G_MAXINT64 || size % block_size != 0) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "The size of backstore “%s” must be a multiple of its block size %u below "
+                    "8 EiB, not %" G_GUINT64_FORMAT,
+                    name, block_size, size);
+        return FALSE;
+    }
+
+    return TRUE;
+}
+
+static gboolean
+config_check_place(const BackstoreClass *class, const BackstoreConfig *config, GError **ret_error)
+{
+    const char *wrong = NULL;
+
+    if (class->takes_path && config->path == NULL && config->fd < 0)
+        wrong = "needs a path";
+    else if (!class->takes_path && config->path != NULL)
+        wrong = "takes no path";
+    else if (!class->takes_fd && config->fd >= 0)
+        wrong = "takes no descriptor";
+    else if (config->create && config->fd >= 0)
+        wrong = "is either created or given as a descriptor";
+    else if (config->create && config->read_only)
+        wrong = "cannot be created read-only";
+    else if (config->size == 0 && (config->create || !class->takes_size_zero) && config->fd < 0)
+        wrong = "needs a size";
+    else if (config->path != NULL && config->path[0] != '/')
+        wrong = "needs an absolute path";
+
+    if (wrong == NULL)
+        return TRUE;
+
+    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                "Backstore “%s” of type “%s” %s", config->name, class->type, wrong);
+    return FALSE;
+}
+
+static gboolean
+config_check(const BackstoreClass *class, const BackstoreConfig *config, GError **ret_error)
+{
+    guint32 block_size = config->block_size != 0 ? config->block_size : BLOCK_SIZE_MIN;
+
+    return config_check_place(class, config, ret_error) &&
+           config_check_block_sizes(config, ret_error) &&
+           size_check(config->name, config->size, block_size, ret_error);
+}
+
+/* What a class left open in its facts */
+static void
+info_complete(Backstore *store)
+{
+    BackstoreInfo *info = &store->info;
+
+    info->physical_block_size = MAX(info->physical_block_size, info->block_size);
+    info->memory_align = MAX(info->memory_align, 1);
+    info->offset_align = MAX(info->offset_align, info->block_size);
+    if (info->read_only) {
+        info->write_cache = FALSE;
+        info->can_unmap = FALSE;
+    }
+
+    g_assert(info->cache != CACHE_DEFAULT);
+    g_assert(info->size > 0 && info->size % info->block_size == 0);
+    g_assert(is_power_of_two(info->physical_block_size));
+    g_assert(!info->can_unmap || store->native & NATIVE_UNMAP);
+}
+
+static BackstoreLane *
+lanes_new(guint n_workers)
+{
+    gsize size = n_workers * sizeof(BackstoreLane);
+    BackstoreLane *lanes = aligned_alloc(G_ALIGNOF(BackstoreLane), size);
+
+    g_assert(lanes != NULL);
+    memset(lanes, 0, size);
+    for (guint i = 0; i < n_workers; i++)
+        list_init(&lanes[i].batch);
+    return lanes;
+}
+
+static void
+backstore_free(Backstore *store)
+{
+    store->class->close(store);
+
+    offload_queue_free(store->queue);
+    offload_queue_free(store->flush_queue);
+    if (store->zeros != NULL)
+        (void)munmap(store->zeros, BACKSTORE_ZEROS);
+    free(store->lanes);
+    g_free(store->name);
+    g_free(store);
+}
+
+Backstore *
+backstore_open_class(const BackstoreClass *class, const BackstoreConfig *config, Offload *offload,
+                     guint n_workers, GError **ret_error)
+{
+    Backstore *store;
+    void *zeros;
+
+    g_assert(class->instance_size >= sizeof(Backstore));
+    g_assert(n_workers > 0 && n_workers <= WORKERS_MAX);
+
+    if (!config_check(class, config, ret_error))
+        return NULL;
+
+    /* Never written, so all its pages are the one page of zeros of the kernel */
+    zeros = mmap(NULL, BACKSTORE_ZEROS, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (zeros == MAP_FAILED) {
+        error_set_errno(ret_error, LUNPORT_ERROR_STORAGE_ERROR, errno,
+                        "Failed to open backstore “%s”", config->name);
+        return NULL;
+    }
+
+    store = g_malloc0(class->instance_size);
+    store->class = class;
+    store->name = g_strdup(config->name);
+    store->zeros = zeros;
+    store->queue = offload_queue_new(offload, OFFLOAD_NORMAL);
+    store->flush_queue = offload_queue_new(offload, OFFLOAD_NORMAL);
+    offload_queue_set_serial(store->flush_queue);
+    store->n_workers = n_workers;
+    store->lanes = lanes_new(n_workers);
+
+    store->info.block_size = config->block_size != 0 ? config->block_size : BLOCK_SIZE_MIN;
+    store->info.physical_block_size = config->physical_block_size;
+    store->info.read_only = config->read_only;
+
+    if (!class->open(store, config, ret_error)) {
+        backstore_free(store);
+        return NULL;
+    }
+
+    info_complete(store);
+    return store;
+}
+
+Backstore *
+backstore_open(const BackstoreConfig *config, Offload *offload, guint n_workers, GError **ret_error)
+{
+    const BackstoreClass *class = class_find(config->type);
+
+    if (class == NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "There is no backstore type “%s”", config->type);
+        return NULL;
+    }
+
+    return backstore_open_class(class, config, offload, n_workers, ret_error);
+}
+
+void
+backstore_close(Backstore *store)
+{
+    if (store != NULL)
+        backstore_free(store);
+}
+
+const BackstoreInfo *
+backstore_info(const Backstore *store)
+{
+    return &store->info;
+}
+
+const char *
+backstore_name(const Backstore *store)
+{
+    return store->name;
+}
+
+gboolean
+backstore_is_failed(const Backstore *store)
+{
+    return __atomic_load_n(&store->is_failed, __ATOMIC_ACQUIRE) != 0;
+}
+
+void
+backstore_set_failed(Backstore *store)
+{
+    __atomic_store_n(&store->is_failed, 1, __ATOMIC_RELEASE);
+}
+
+static void
+count(Io *io, gint64 result)
+{
+    BackstoreStatistics *statistics = &io_lane(io)->statistics;
+
+    if (result < 0)
+        statistics->n_errors++;
+
+    switch (io->kind) {
+    case IO_READ:
+        statistics->n_reads++;
+        statistics->bytes_read += result == 0 ? io->length : 0;
+        break;
+    case IO_WRITE:
+        statistics->n_writes++;
+        statistics->bytes_written += result == 0 ? io->length : 0;
+        break;
+    case IO_FLUSH:
+        statistics->n_flushes++;
+        break;
+    case IO_UNMAP:
+    case IO_ZERO:
+        statistics->n_unmaps++;
+        break;
+    }
+}
+
+static void
+finish(Io *io, gint64 result)
+{
+    count(io, result);
+    io->result = result;
+    io->done(io);
+}
+
+/*
+ * Whether this failure means that data acknowledged earlier may be gone. A
+ * write with FUA that failed for want of space never came to its flush.
+ */
+static gboolean
+loses_data(const Io *io, gint64 result)
+{
+    if (io->kind == IO_FLUSH)
+        return TRUE;
+
+    return io->kind == IO_WRITE && io->flags & IO_FUA && io->store->info.write_cache &&
+           io->store->info.cache == CACHE_WRITEBACK && result != -ENOSPC && result != -EDQUOT;
+}
+
+/* Set up the next part of an emulated request; FALSE when it is complete */
+static gboolean
+emulation_next(Io *io)
+{
+    guint64 end = io->emulation.offset + io->emulation.length;
+    guint64 next = io->offset + io->length;
+
+    if (io->kind == IO_WRITE && io->emulation.kind == IO_ZERO && next < end) {
+        io->offset = next;
+        io->length = MIN(end - next, BACKSTORE_ZEROS);
+        return TRUE;
+    }
+
+    if (!io->emulation.is_flush_due)
+        return FALSE;
+
+    io->emulation.is_flush_due = FALSE;
+    io->kind = IO_FLUSH;
+    io->flags = 0;
+    io->offset = 0;
+    io->length = 0;
+    io->buffer = NULL;
+    return TRUE;
+}
+
+/* Hand the part that is set up to the store; TRUE when it ended at once, with io->result */
+static gboolean
+emulation_submit(Io *io)
+{
+    io->emulation.is_inside = TRUE;
+    io->emulation.is_part_done = FALSE;
+    io->progress = 0;
+    io->store->class->submit(io->store, io);
+    io->emulation.is_inside = FALSE;
+    return io->emulation.is_part_done;
+}
+
+/* A part has ended with @result: run the rest, as far as parts end at once */
+static void
+emulation_continue(Io *io, gint64 result)
+{
+    while (result == 0 && emulation_next(io)) {
+        if (!emulation_submit(io))
+            return;
+        result = io->result;
+    }
+
+    io->emulation.is_active = FALSE;
+    io->kind = io->emulation.kind;
+    io->flags = io->emulation.flags;
+    io->offset = io->emulation.offset;
+    io->length = io->emulation.length;
+    io->buffer = io->emulation.buffer;
+    finish(io, result);
+}
+
+static void
+emulation_start(Io *io, gboolean is_flush_due)
+{
+    Backstore *store = io->store;
+
+    io->emulation.is_active = TRUE;
+    io->emulation.is_flush_due = is_flush_due;
+    io->emulation.kind = io->kind;
+    io->emulation.flags = io->flags;
+    io->emulation.offset = io->offset;
+    io->emulation.length = io->length;
+    io->emulation.buffer = io->buffer;
+
+    io->flags &= (IoFlags)~IO_FUA;
+    if (io->kind == IO_ZERO && !(store->native & NATIVE_ZERO)) {
+        io->kind = IO_WRITE;
+        io->flags = 0;
+        io->length = MIN(io->length, BACKSTORE_ZEROS);
+        io->buffer = store->zeros;
+    }
+
+    if (emulation_submit(io))
+        emulation_continue(io, io->result);
+}
+
+/*
+ * Whether the store needs a flush after this request to make it durable. What
+ * write-through promises for writes holds for blocks that are deallocated too.
+ */
+static gboolean
+needs_flush(const Io *io)
+{
+    const Backstore *store = io->store;
+
+    switch (io->kind) {
+    case IO_WRITE:
+        return io->flags & IO_FUA && !(store->native & NATIVE_FUA);
+    case IO_ZERO:
+    case IO_UNMAP:
+        return (io->flags & IO_FUA || store->info.cache == CACHE_WRITETHROUGH) &&
+               !(store->native & NATIVE_ZERO_FUA);
+    case IO_READ:
+    case IO_FLUSH:
+        break;
+    }
+
+    return FALSE;
+}
+
+static void
+check(const Backstore *store, const Worker *worker, const Io *io)
+{
+    const BackstoreInfo *info = &store->info;
+
+    g_assert(worker->index < store->n_workers);
+    g_assert(io->done != NULL);
+
+    if (io->kind == IO_FLUSH)
+        return;
+
+    g_assert(io->offset <= info->size && io->length <= info->size - io->offset);
+    g_assert(((io->offset | io->length) & (info->block_size - 1)) == 0);
+
+    if (io->kind != IO_READ)
+        g_assert(!info->read_only);
+    if (io->kind == IO_READ || io->kind == IO_WRITE)
+        g_assert(io->length == 0 ||
+                 (io->buffer != NULL && ((gsize)io->buffer & (info->memory_align - 1)) == 0));
+}
+
+/* Requests that end here, without the store; FALSE when it has to work */
+static gboolean
+end_early(const Backstore *store, Io *io)
+{
+    const BackstoreInfo *info = &store->info;
+    gboolean changes = io->kind == IO_WRITE || io->kind == IO_ZERO;
+
+    if (io->kind != IO_READ && backstore_is_failed(store))
+        finish(io, -EIO);
+    else if (changes && ((io->offset | io->length) & (info->offset_align - 1)) != 0)
+        finish(io, -EINVAL);
+    else if (io->kind == IO_FLUSH ? info->read_only : io->length == 0)
+        finish(io, 0);
+    else if (io->kind == IO_UNMAP && !(store->native & NATIVE_UNMAP))
+        finish(io, 0);
+    else
+        return FALSE;
+
+    return TRUE;
+}
+
+void
+backstore_submit(Backstore *store, Worker *worker, Io *io)
+{
+    gboolean is_flush_due;
+
+    check(store, worker, io);
+
+    io->store = store;
+    io->worker = worker;
+    io->progress = 0;
+    io->emulation.is_active = FALSE;
+
+    if (end_early(store, io))
+        return;
+
+    is_flush_due = needs_flush(io);
+    if (is_flush_due || (io->kind == IO_ZERO && !(store->native & NATIVE_ZERO)))
+        emulation_start(io, is_flush_due);
+    else
+        store->class->submit(store, io);
+}
+
+void
+backstore_io_done(Io *io, gint64 result)
+{
+    g_assert(result <= 0);
+
+    if (G_UNLIKELY(result < 0) && loses_data(io, result))
+        backstore_set_failed(io->store);
+
+    if (G_LIKELY(!io->emulation.is_active)) {
+        finish(io, result);
+    } else if (io->emulation.is_inside) {
+        io->emulation.is_part_done = TRUE;
+        io->result = result;
+    } else {
+        emulation_continue(io, result);
+    }
+}
+
+static void
+on_offload_done(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+
+    backstore_io_done(io, io->result);
+}
+
+void
+backstore_io_offload(Io *io, OffloadQueue *queue, void (*run)(OffloadJob *job))
+{
+    io->job.run = run;
+    io->job.done = on_offload_done;
+    io->job.home = &io->worker->inbox;
+    offload_submit(queue, &io->job);
+}
+
+gboolean
+backstore_resize(Backstore *store, guint64 size, GError **ret_error)
+{
+    if (store->class->resize == NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
+                    "Backstores of type “%s” cannot be resized", store->class->type);
+        return FALSE;
+    }
+
+    if (store->info.read_only && size != 0 && size > store->info.size) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "Backstore “%s” is read-only and cannot grow", store->name);
+        return FALSE;
+    }
+
+    if (size == 0 && !store->class->takes_size_zero) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "Backstore “%s” cannot have a size of 0", store->name);
+        return FALSE;
+    }
+
+    return size_check(store->name, size, store->info.block_size, ret_error) &&
+           store->class->resize(store, size, ret_error);
+}
+
+guint64
+backstore_allocated_size(Backstore *store)
+{
+    return store->class->allocated_size != NULL ? store->class->allocated_size(store) : 0;
+}
+
+void
+backstore_get_statistics(const Backstore *store, guint worker_index,
+                         BackstoreStatistics *ret_statistics)
+{
+    g_assert(worker_index < store->n_workers);
+    *ret_statistics = store->lanes[worker_index].statistics;
+}

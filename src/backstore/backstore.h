@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "backstore/io.h"
+
+/*
+ * Backstore: where blocks live
+ *
+ * backstore_open() and backstore_close() may block and are called on a thread
+ * that may; all else is called on workers and never blocks. A store has no
+ * thread of its own and no lock: each request is carried by the worker that
+ * submitted it.
+ */
+
+typedef enum {
+    CACHE_DEFAULT,   /* none where the file system opens O_DIRECT, else (and on tmpfs) writeback */
+    CACHE_NONE,      /* O_DIRECT */
+    CACHE_WRITEBACK, /* page cache, volatile until flushed */
+    CACHE_WRITETHROUGH, /* page cache, each write on stable storage before done */
+} CacheMode;
+
+/* "default", "none", "writeback", "writethrough" */
+const char *cache_mode_to_string(CacheMode mode);
+gboolean cache_mode_from_string(const char *text, CacheMode *ret_mode);
+
+/* What the administrator asked for; borrowed during backstore_open() */
+typedef struct {
+    const char *type;     /* "file", "block", "ram", "null" */
+    const char *name;     /* for messages */
+    const char *path;     /* file, block */
+    guint64 size;         /* bytes; file: 0 takes the file's size; block: 0 takes the device's */
+    gboolean create;      /* file: create it (O_EXCL) with @size */
+    gboolean preallocate; /* file: allocate blocks at creation */
+    guint32 block_size;   /* logical: 512 to 4096, power of two; 0 is 512, for block the device's */
+    guint32 physical_block_size; /* 0: ask the store */
+    CacheMode cache;
+    gboolean read_only;
+    int fd; /* -1, or an open descriptor that replaces @path (taken on success) */
+} BackstoreConfig;
+
+/* Facts that hold while the store is open, but for @size which may grow */
+typedef struct {
+    guint64 size; /* bytes, a multiple of @block_size */
+    guint32 block_size;
+    guint32 physical_block_size; /* a power-of-two multiple of @block_size */
+    guint32 memory_align;        /* of Io.buffer */
+    guint32 offset_align; /* WRITE, ZERO: what is not aligned to it the caller reads and modifies */
+    CacheMode cache;      /* what is really done; never CACHE_DEFAULT */
+    gboolean read_only;
+    gboolean write_cache;  /* acknowledged writes need IO_FLUSH to be durable: WCE */
+    gboolean can_unmap;    /* IO_UNMAP frees something */
+    gboolean unmap_zeroes; /* unmapped blocks read as zeros: LBPRZ */
+    gboolean rotational;
+    guint32 unmap_granularity; /* bytes */
+    guint64 unmap_max;         /* bytes a request, 0 no limit */
+} BackstoreInfo;
+
+typedef struct {
+    guint64 n_reads, n_writes, n_flushes, n_unmaps;
+    guint64 bytes_read, bytes_written;
+    guint64 n_errors;
+} BackstoreStatistics;
+
+/**
+ * backstore_open() - open or create a store
+ * @offload: pool for its blocking calls, outlives the store
+ * @n_workers: how many workers will submit to it
+ *
+ * May block. Errors are of LUNPORT_ERROR: STORAGE_NOT_FOUND, STORAGE_PERMISSION (with the cure in
+ * the message), STORAGE_IN_USE, STORAGE_ERROR, ALREADY_EXISTS (@create and the file is there),
+ * INVALID_ARGUMENT.
+ */
+Backstore *backstore_open(const BackstoreConfig *config, Offload *offload, guint n_workers,
+                          GError **ret_error);
+
+/* May block. Nothing is in flight. Flushes, closes, frees. NULL is ignored. */
+void backstore_close(Backstore *store);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Backstore, backstore_close)
+
+const BackstoreInfo *backstore_info(const Backstore *store);
+const char *backstore_name(const Backstore *store);
+
+/* Check the preconditions of Io and start it. On @worker's thread. */
+void backstore_submit(Backstore *store, Worker *worker, Io *io);
+
+/**
+ * backstore_resize() - change the size of a file or ram store, or learn the new size of a device
+ *
+ * May block. The caller has quiesced the logical units; returns the new size in BackstoreInfo.
+ */
+gboolean backstore_resize(Backstore *store, guint64 size, GError **ret_error);
+
+/* Bytes really used on the medium below, 0 where that is unknown. May block. */
+guint64 backstore_allocated_size(Backstore *store);
+
+/* What one worker has counted; on its thread. The sum over all is the caller's to make. */
+void backstore_get_statistics(const Backstore *store, guint worker_index,
+                              BackstoreStatistics *ret_statistics);
+
+/* TRUE after a flush failed: all further writes and flushes end in -EIO until the store is opened anew */
+gboolean backstore_is_failed(const Backstore *store);
