@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Messages about a logical unit as a whole: reset and release
+ *
+ *   requester             home worker             every worker (home too)
+ *   LuReset      ------>  queue, one at a time
+ *                         ABORT_TASKS    ------>  abort all, wait for I/O in flight
+ *                         count          <------  TASKS_ABORTED
+ *                         RAISE_UA       ------>  raise for each nexus
+ *                         count          <------  UA_RAISED
+ *   done         <------  next one
+ *
+ * A shard has one node for this, since there is one reset at a time. Its
+ * TASKS_ABORTED waits for the backstore only, never for a message of another
+ * worker's reset, so there is no cycle.
+ *
+ * Release: the control thread sends RELEASE to every worker after the unit has
+ * left all maps; a shard answers when its last nexus has gone and no reset is
+ * under way. The control thread's messages arrive in order, so no nexus can
+ * come after the first answer.
+ */
+
+#include "scsi/lu-reset.h"
+
+#include "scsi/lu-shard.h"
+#include "scsi/range-lock.h"
+
+static void reset_next(Lu *lu);
+
+static void
+lu_send_all(Lu *lu, MessageFn deliver)
+{
+    lu->n_reset_answers = lu->n_workers;
+    for (guint i = 0; i < lu->n_workers; i++)
+        worker_send(lu->workers[i], &lu->shards[i].reset_message, deliver);
+}
+
+static void
+answer_home(LuShard *shard, MessageFn deliver)
+{
+    worker_send(shard->lu->workers[shard->lu->home], &shard->reset_message, deliver);
+}
+
+/* Requester's thread */
+static void
+on_reset_done(Message *message)
+{
+    LuReset *reset = list_entry(message, LuReset, message);
+
+    reset->done(reset);
+}
+
+/* Home: UA_RAISED */
+static void
+on_ua_raised(Message *message)
+{
+    Lu *lu = list_entry(message, LuShard, reset_message)->lu;
+    ListLink *link;
+    LuReset *reset;
+
+    if (--lu->n_reset_answers > 0)
+        return;
+
+    link = list_pop(&lu->resets);
+    g_assert(link != NULL);
+    reset = list_entry(link, LuReset, link);
+    mailbox_send(reset->reply_to, &reset->message, on_reset_done);
+
+    reset_next(lu);
+    lu_shard_check_released(&lu->shards[lu->home]);
+}
+
+/* Shard: RAISE_UA */
+static void
+on_raise_ua(Message *message)
+{
+    LuShard *shard = list_entry(message, LuShard, reset_message);
+
+    /* Home changes neither the head of its queue nor this field before all have answered */
+    list_foreach(link, &shard->nexus_luns) {
+        NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
+
+        unit_attention_raise(&nexus_lun->attentions, shard->reset_attention);
+    }
+
+    answer_home(shard, on_ua_raised);
+}
+
+/* Home: TASKS_ABORTED */
+static void
+on_tasks_aborted(Message *message)
+{
+    Lu *lu = list_entry(message, LuShard, reset_message)->lu;
+
+    if (--lu->n_reset_answers == 0)
+        lu_send_all(lu, on_raise_ua);
+}
+
+static void
+on_abort_wait_ended(ScsiAbortWait *wait)
+{
+    answer_home(list_entry(wait, LuShard, reset_wait), on_tasks_aborted);
+}
+
+static ScsiCommand *
+shard_find_live(LuShard *shard)
+{
+    list_foreach(link, &shard->nexus_luns) {
+        ScsiCommand *command = nexus_lun_find_live(list_entry(link, NexusLun, shard_link));
+
+        if (command != NULL)
+            return command;
+    }
+
+    return NULL;
+}
+
+/* Shard: ABORT_TASKS */
+static void
+on_abort_tasks(Message *message)
+{
+    LuShard *shard = list_entry(message, LuShard, reset_message);
+    ScsiCommand *command;
+
+    shard->statistics.n_resets++;
+
+    /* From the start each time: a transport may take its nexus away when a command ends */
+    while ((command = shard_find_live(shard)) != NULL)
+        scsi_command_abort(command);
+
+    shard->reset_wait.ended = on_abort_wait_ended;
+    if (shard->n_aborting == 0)
+        on_abort_wait_ended(&shard->reset_wait);
+    else
+        scsi_abort_wait_start(shard->scsi, &shard->reset_wait, shard, shard->n_aborting);
+}
+
+static void
+reset_next(Lu *lu)
+{
+    ListLink *link = list_first(&lu->resets);
+    const LuReset *reset;
+
+    if (link == NULL)
+        return;
+
+    reset = list_entry(link, LuReset, link);
+    for (guint i = 0; i < lu->n_workers; i++)
+        lu->shards[i].reset_attention = reset->attention;
+    lu_send_all(lu, reset->attention_only ? on_raise_ua : on_abort_tasks);
+}
+
+/* Home */
+static void
+on_reset_request(Message *message)
+{
+    LuReset *reset = list_entry(message, LuReset, message);
+    Lu *lu = reset->lu;
+    gboolean is_first = list_is_empty(&lu->resets);
+
+    list_init(&reset->link);
+    list_append(&lu->resets, &reset->link);
+    if (is_first)
+        reset_next(lu);
+}
+
+void
+lu_reset_start(LuReset *reset)
+{
+    worker_send(reset->lu->workers[reset->lu->home], &reset->message, on_reset_request);
+}
+
+/*
+ * For the administrator
+ */
+
+typedef struct {
+    LuReset reset;
+    LuReleasedFn done;
+    gpointer user_data;
+} AdminReset;
+
+static void
+on_admin_reset_done(LuReset *reset)
+{
+    AdminReset *admin = list_entry(reset, AdminReset, reset);
+
+    admin->done(reset->lu, admin->user_data);
+    g_free(admin);
+}
+
+static void
+start_admin(Lu *lu, SenseCode attention, gboolean attention_only, Mailbox *reply_to,
+            LuReleasedFn done, gpointer user_data)
+{
+    AdminReset *admin = g_new0(AdminReset, 1);
+
+    admin->reset.lu = lu;
+    admin->reset.attention = attention;
+    admin->reset.attention_only = attention_only;
+    admin->reset.reply_to = reply_to;
+    admin->reset.done = on_admin_reset_done;
+    admin->done = done;
+    admin->user_data = user_data;
+    lu_reset_start(&admin->reset);
+}
+
+void
+lu_reset(Lu *lu, Mailbox *reply_to, LuReleasedFn done, gpointer user_data)
+{
+    start_admin(lu, SENSE_LU_RESET, FALSE, reply_to, done, user_data);
+}
+
+void
+lu_raise_attention(Lu *lu, SenseCode code, Mailbox *reply_to, LuReleasedFn done, gpointer user_data)
+{
+    start_admin(lu, code, TRUE, reply_to, done, user_data);
+}
+
+/*
+ * Release
+ */
+
+/* Control thread */
+static void
+on_released(Message *message)
+{
+    Lu *lu = list_entry(message, LuShard, release_message)->lu;
+
+    if (--lu->n_unreleased == 0)
+        lu->released(lu, lu->released_data);
+}
+
+void
+lu_shard_check_released(LuShard *shard)
+{
+    const Lu *lu = shard->lu;
+
+    if (!shard->release_wanted || !list_is_empty(&shard->nexus_luns) || shard->n_requests > 0)
+        return;
+    if (shard->worker->index == lu->home && (!list_is_empty(&lu->resets) || range_lock_is_busy(lu)))
+        return;
+
+    shard->release_wanted = FALSE;
+    mailbox_send(lu->release_to, &shard->release_message, on_released);
+}
+
+static void
+on_release(Message *message)
+{
+    LuShard *shard = list_entry(message, LuShard, release_message);
+
+    shard->release_wanted = TRUE;
+    lu_shard_check_released(shard);
+}
+
+void
+lu_release(Lu *lu, Mailbox *reply_to, LuReleasedFn done, gpointer user_data)
+{
+    lu->release_to = reply_to;
+    lu->released = done;
+    lu->released_data = user_data;
+    lu->n_unreleased = lu->n_workers;
+    for (guint i = 0; i < lu->n_workers; i++)
+        worker_send(lu->workers[i], &lu->shards[i].release_message, on_release);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "scsi/abort-wait.h"
+#include "scsi/identity.h"
+#include "scsi/lu-reset.h"
+#include "scsi/lu.h"
+#include "scsi/lun.h"
+#include "scsi/nexus.h"
+#include "scsi/unit-attention.h"
+
+/*
+ * The inside of a logical unit, shared by the files of this folder only
+ *
+ *   ScsiWorker   one a worker: what all its logical units share
+ *   Lu           constant facts, and the state of the home worker
+ *   LuShard      one a worker: the nexuses there, local range locks, counters
+ *   Nexus        one a session
+ *   NexusLun     one nexus on one logical unit: task set, unit attentions
+ */
+
+typedef struct ScsiWorker ScsiWorker;
+typedef struct LuShard LuShard;
+typedef struct RangeLock RangeLock;
+
+struct ScsiWorker {
+    Worker *worker;
+    ScsiEventFn event_fn;
+    gpointer user_data;
+    guint8 op_index[256];
+    guint32 max_transfer; /* bytes: MAXIMUM TRANSFER LENGTH */
+    List runnable;        /* commands whose wait is over */
+    Deferred run;
+    guint64 abort_sequence;
+    List abort_waits;
+    List stalled; /* shards with aborted commands in flight */
+    Timer stall_timer;
+};
+
+#define SCSI_STALL_USEC (5 * USEC_PER_SEC)
+
+/* A lock as one shard sees it; the node travels between home and shard */
+typedef struct {
+    Message message;
+    ListLink link; /* in LuShard.ranges */
+    RangeLock *lock;
+    LuShard *shard;
+    gboolean is_waiting; /* for own I/O in flight, before it answers RANGE_LOCKED */
+} RangeMember;
+
+struct RangeLock {
+    Lu *lu;
+    ScsiCommand *holder; /* NULL: the slot is free */
+    guint64 offset;      /* what is locked, whole physical blocks */
+    guint64 end;
+    guint n_waiting;      /* answers of shards */
+    RangeMember *members; /* one a worker */
+
+    /* The write that is carried out */
+    guint64 write_offset;
+    guint64 write_end;
+    const guint8 *data;
+    IoFlags flags;
+    void (*done)(Io *io);
+    guint64 position; /* of the window */
+    guint8 *window;
+};
+
+#define LU_RANGE_LOCKS 4
+
+struct LuShard {
+    Lu *lu;
+    Worker *worker;
+    ScsiWorker *scsi; /* set when the first nexus comes */
+    List nexus_luns;
+    guint n_conflicts; /* local range locks plus aborted commands in flight: the one compare */
+    List ranges;       /* RangeMember */
+    List parked;       /* commands that wait for a range or an aborted command */
+    guint n_aborting;
+    gint64 aborting_since;
+    gboolean stall_reported;
+    ListLink stall_link;
+    guint n_requests; /* resets of nexuses here that are under way */
+    LuStatistics statistics;
+
+    Message reset_message;
+    SenseCode reset_attention; /* written by home while @reset_message is there */
+    ScsiAbortWait reset_wait;
+
+    Message release_message;
+    gboolean release_wanted;
+
+    guint8 padding[64]; /* the next one belongs to another thread */
+};
+
+struct Lu {
+    char *name;
+    Identity identity;
+    Backstore *store;
+    const BackstoreInfo *info;
+    guint block_shift;
+    gboolean can_unmap; /* thin provisioned */
+    gboolean lenient_cdb;
+    Worker **workers;
+    guint n_workers;
+    guint home;
+    LuShard *shards;
+
+    /* of the home worker */
+    List resets; /* the first one is under way */
+    guint n_reset_answers;
+    List range_queue;
+    RangeLock range_locks[LU_RANGE_LOCKS];
+
+    /* of the control thread */
+    guint n_unreleased;
+    Mailbox *release_to;
+    LuReleasedFn released;
+    gpointer released_data;
+};
+
+struct NexusLun {
+    Nexus *nexus;
+    Lu *lu;
+    LuShard *shard;
+    guint16 lun;
+    gboolean read_only;
+    gboolean is_leaving; /* not in the map any more, waits for its commands */
+    ListLink shard_link;
+    ListLink leaving_link;
+    List tasks;      /* by age */
+    List waiting;    /* for task ordering, by age */
+    guint n_special; /* ORDERED and HEAD OF QUEUE in @tasks */
+    UnitAttentions attentions;
+};
+
+struct Nexus {
+    Worker *worker;
+    ScsiWorker *scsi;
+    char *initiator_port_name;
+    char *target_name;
+    guint16 relative_target_port;
+    guint16 target_port_group;
+    LunMap *map;
+    NexusLun **luns; /* parallel to map->entries */
+    List leaving;
+    List tasks; /* commands to no logical unit */
+    guint n_commands;
+};
+
+static inline ScsiWorker *
+scsi_worker_of(const Worker *worker)
+{
+    return worker->layers[WORKER_LAYER_SCSI];
+}
+
+static inline guint64
+lu_n_blocks(const Lu *lu)
+{
+    return lu->info->size >> lu->block_shift;
+}
+
+static inline guint32
+lu_block_size(const Lu *lu)
+{
+    return lu->info->block_size;
+}
+
+/* nexus.c */
+NexusLun *nexus_find_lun(const Nexus *nexus, guint16 lun);
+void
+nexus_lun_idle(NexusLun *nexus_lun); /* its task set became empty: free it when it is leaving */
+ScsiCommand *
+nexus_lun_find_live(NexusLun *nexus_lun); /* a command that no abort has hit, or NULL */
+
+/* worker.c */
+void scsi_worker_make_runnable(ScsiWorker *scsi, ScsiCommand *command);
+void scsi_worker_post(ScsiWorker *scsi, ScsiEventType type, const Lu *lu, int error, guint64 lba);
+void scsi_worker_shard_aborting(ScsiWorker *scsi, LuShard *shard); /* n_aborting became 1 */
+void scsi_worker_shard_calm(LuShard *shard);                       /* it became 0 */
+
+/**
+ * scsi_abort_wait_start() - wait for the aborted commands of @scope that are in flight
+ * @n_waiting: how many there are
+ *
+ * @wait->ended is called from here when there are none.
+ */
+void scsi_abort_wait_start(ScsiWorker *scsi, ScsiAbortWait *wait, gconstpointer scope,
+                           guint n_waiting);
+void scsi_abort_wait_command_ended(ScsiWorker *scsi, guint64 sequence, const ScsiCommand *command,
+                                   const NexusLun *nexus_lun, const LuShard *shard);
+
+/* lu-reset.c */
+void lu_shard_check_released(LuShard *shard);
+
+/* lu.c */
+static inline LuShard *
+lu_shard(Lu *lu, const Worker *worker)
+{
+    return &lu->shards[worker->index];
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+#include "scsi/lu.h"
+
+#include <string.h>
+
+#include "scsi/lu-shard.h"
+#include "scsi/range-lock.h"
+
+static void
+shard_init(LuShard *shard, Lu *lu, Worker *worker)
+{
+    shard->lu = lu;
+    shard->worker = worker;
+    list_init(&shard->nexus_luns);
+    list_init(&shard->ranges);
+    list_init(&shard->parked);
+    list_init(&shard->stall_link);
+    list_init(&shard->reset_wait.link);
+}
+
+Lu *
+lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_workers, guint home)
+{
+    Lu *lu = g_new0(Lu, 1);
+
+    g_assert(home < n_workers);
+
+    lu->name = g_strdup(config->name);
+    identity_init(&lu->identity, config);
+    lu->store = store;
+    lu->info = backstore_info(store);
+    lu->block_shift = (guint)g_bit_nth_lsf(lu->info->block_size, -1);
+    lu->can_unmap = config->thin && lu->info->can_unmap;
+    lu->lenient_cdb = config->lenient_cdb;
+    lu->workers = workers;
+    lu->n_workers = n_workers;
+    lu->home = home;
+    lu->shards = g_new0(LuShard, n_workers);
+    for (guint i = 0; i < n_workers; i++)
+        shard_init(&lu->shards[i], lu, workers[i]);
+    list_init(&lu->resets);
+    range_lock_init(lu);
+    return lu;
+}
+
+void
+lu_free(Lu *lu)
+{
+    if (lu == NULL)
+        return;
+
+    for (guint i = 0; i < lu->n_workers; i++)
+        g_assert(list_is_empty(&lu->shards[i].nexus_luns));
+
+    range_lock_deinit(lu);
+    g_free(lu->shards);
+    g_free(lu->name);
+    g_free(lu);
+}
+
+void
+lu_get_statistics(const Lu *lu, guint worker_index, LuStatistics *ret_statistics)
+{
+    g_assert(worker_index < lu->n_workers);
+
+    *ret_statistics = lu->shards[worker_index].statistics;
+}
+
+void
+lu_get_store_statistics(const Lu *lu, guint worker_index, BackstoreStatistics *ret_statistics)
+{
+    backstore_get_statistics(lu->store, worker_index, ret_statistics);
+}
+
+const char *
+lu_name(const Lu *lu)
+{
+    return lu->name;
+}
+
+static void
+lun_map_free(Snapshot *snapshot)
+{
+    g_free(list_entry(snapshot, LunMap, snapshot));
+}
+
+LunMap *
+lun_map_new(const LunEntry *entries, guint n_entries)
+{
+    LunMap *map = g_malloc0(sizeof(LunMap) + n_entries * sizeof(LunEntry));
+
+    snapshot_init(&map->snapshot, lun_map_free);
+    map->n_entries = n_entries;
+    for (guint i = 0; i < n_entries; i++) {
+        g_assert(entries[i].lun <= LUN_MAX);
+        g_assert(i == 0 || entries[i - 1].lun < entries[i].lun);
+        map->entries[i] = entries[i];
+    }
+    return map;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * I_T nexus
+ *
+ * The units of the target's map, each with a NexusLun of this nexus: its task
+ * set and its unit attentions. When the map changes, units that stay keep
+ * theirs; one that goes is unreachable at once, its commands are aborted, and
+ * its NexusLun lives on until the last of them has left the backstore.
+ */
+
+#include "scsi/nexus.h"
+
+#include "scsi/lu-shard.h"
+
+static NexusLun *
+nexus_lun_new(Nexus *nexus, const LunEntry *entry)
+{
+    NexusLun *nexus_lun = g_new0(NexusLun, 1);
+
+    nexus_lun->nexus = nexus;
+    nexus_lun->lu = entry->lu;
+    nexus_lun->shard = lu_shard(entry->lu, nexus->worker);
+    nexus_lun->shard->scsi = nexus->scsi;
+    nexus_lun->lun = entry->lun;
+    nexus_lun->read_only = entry->read_only;
+    list_init(&nexus_lun->shard_link);
+    list_init(&nexus_lun->leaving_link);
+    list_init(&nexus_lun->tasks);
+    list_init(&nexus_lun->waiting);
+    list_append(&nexus_lun->shard->nexus_luns, &nexus_lun->shard_link);
+    unit_attention_raise(&nexus_lun->attentions, SENSE_POWER_ON);
+    return nexus_lun;
+}
+
+static void
+nexus_lun_free(NexusLun *nexus_lun)
+{
+    LuShard *shard = nexus_lun->shard;
+
+    g_assert(list_is_empty(&nexus_lun->tasks));
+    g_assert(list_is_empty(&nexus_lun->waiting));
+
+    list_unlink(&nexus_lun->shard_link);
+    list_unlink(&nexus_lun->leaving_link);
+    g_free(nexus_lun);
+    lu_shard_check_released(shard);
+}
+
+void
+nexus_lun_idle(NexusLun *nexus_lun)
+{
+    if (nexus_lun->is_leaving)
+        nexus_lun_free(nexus_lun);
+}
+
+ScsiCommand *
+nexus_lun_find_live(NexusLun *nexus_lun)
+{
+    list_foreach(link, &nexus_lun->tasks) {
+        ScsiCommand *command = list_entry(link, ScsiCommand, link);
+
+        if (!command->aborted)
+            return command;
+    }
+
+    return NULL;
+}
+
+/* Abort all commands of a unit that is not in the map any more, and free it after the last */
+static void
+nexus_lun_leave(NexusLun *nexus_lun)
+{
+    ScsiCommand *command;
+
+    list_append(&nexus_lun->nexus->leaving, &nexus_lun->leaving_link);
+
+    while ((command = nexus_lun_find_live(nexus_lun)) != NULL)
+        scsi_command_abort(command);
+
+    nexus_lun->is_leaving = TRUE;
+    if (list_is_empty(&nexus_lun->tasks))
+        nexus_lun_free(nexus_lun);
+}
+
+NexusLun *
+nexus_find_lun(const Nexus *nexus, guint16 lun)
+{
+    const LunMap *map = nexus->map;
+    guint low = 0, high = map->n_entries;
+
+    /* LUNs mostly count from 0 without a gap */
+    if (lun < map->n_entries && map->entries[lun].lun == lun)
+        return nexus->luns[lun];
+
+    while (low < high) {
+        guint middle = (low + high) / 2;
+
+        if (map->entries[middle].lun == lun)
+            return nexus->luns[middle];
+        if (map->entries[middle].lun < lun)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+
+    return NULL;
+}
+
+Nexus *
+nexus_new(Worker *worker, const NexusConfig *config, LunMap *map)
+{
+    Nexus *nexus = g_new0(Nexus, 1);
+
+    nexus->worker = worker;
+    nexus->scsi = scsi_worker_of(worker);
+    g_assert(nexus->scsi != NULL);
+
+    nexus->initiator_port_name = g_strdup(config->initiator_port_name);
+    nexus->target_name = g_strdup(config->target_name);
+    nexus->relative_target_port = config->relative_target_port;
+    nexus->target_port_group = config->target_port_group;
+    list_init(&nexus->leaving);
+    list_init(&nexus->tasks);
+
+    (void)snapshot_ref(&map->snapshot);
+    nexus->map = map;
+    nexus->luns = g_new0(NexusLun *, MAX(map->n_entries, 1));
+    for (guint i = 0; i < map->n_entries; i++)
+        nexus->luns[i] = nexus_lun_new(nexus, &map->entries[i]);
+    return nexus;
+}
+
+void
+nexus_free(Nexus *nexus)
+{
+    if (nexus == NULL)
+        return;
+
+    g_assert(nexus->n_commands == 0);
+    g_assert(list_is_empty(&nexus->leaving));
+    g_assert(list_is_empty(&nexus->tasks));
+
+    for (guint i = 0; i < nexus->map->n_entries; i++)
+        nexus_lun_free(nexus->luns[i]);
+    g_free(nexus->luns);
+    snapshot_unref(&nexus->map->snapshot);
+    g_free(nexus->initiator_port_name);
+    g_free(nexus->target_name);
+    g_free(nexus);
+}
+
+/* The NexusLun for an entry of the new map: the old one where number and unit are the same */
+static NexusLun *
+adopt(Nexus *nexus, const LunEntry *entry)
+{
+    NexusLun *old = nexus_find_lun(nexus, entry->lun);
+    NexusLun *nexus_lun = old;
+
+    if (old == NULL || old->lu != entry->lu) {
+        nexus_lun = nexus_lun_new(nexus, entry);
+        if (old != NULL)
+            unit_attention_raise(&nexus_lun->attentions, SENSE_INQUIRY_DATA_CHANGED);
+    }
+
+    nexus_lun->read_only = entry->read_only;
+    unit_attention_raise(&nexus_lun->attentions, SENSE_REPORTED_LUNS_CHANGED);
+    return nexus_lun;
+}
+
+void
+nexus_set_map(Nexus *nexus, LunMap *map)
+{
+    NexusLun **luns = g_new0(NexusLun *, MAX(map->n_entries, 1));
+    NexusLun **old_luns = nexus->luns;
+    LunMap *old_map = nexus->map;
+
+    for (guint i = 0; i < map->n_entries; i++)
+        luns[i] = adopt(nexus, &map->entries[i]);
+
+    (void)snapshot_ref(&map->snapshot);
+    nexus->map = map;
+    nexus->luns = luns;
+
+    for (guint i = 0; i < old_map->n_entries; i++) {
+        if (nexus_find_lun(nexus, old_map->entries[i].lun) != old_luns[i])
+            nexus_lun_leave(old_luns[i]);
+    }
+
+    g_free(old_luns);
+    snapshot_unref(&old_map->snapshot);
+}
+
+guint
+nexus_n_commands(const Nexus *nexus)
+{
+    return nexus->n_commands;
+}
+
+void
+nexus_abort_all(Nexus *nexus)
+{
+    ListLink *link;
+
+    for (guint i = 0; i < nexus->map->n_entries; i++) {
+        ScsiCommand *command;
+
+        while ((command = nexus_lun_find_live(nexus->luns[i])) != NULL)
+            scsi_command_abort(command);
+    }
+
+    while ((link = list_first(&nexus->tasks)) != NULL)
+        scsi_command_abort(list_entry(link, ScsiCommand, link));
+}

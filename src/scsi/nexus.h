@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "engine/worker.h"
+#include "scsi/command.h"
+#include "scsi/lu.h"
+
+/*
+ * I_T nexus: one initiator port talking to one target port
+ *
+ * Lives on the worker of its session. For each logical unit it holds a
+ * NexusLun: the task set, the pending unit attentions.
+ */
+
+typedef struct {
+    const char *initiator_port_name; /* "NAME,i,0xISID" */
+    const char *target_name;
+    guint16 relative_target_port; /* relative target port identifier */
+    guint16 target_port_group;
+} NexusConfig;
+
+/* @map: a reference is taken. Pending on each LU: 29/00. */
+Nexus *nexus_new(Worker *worker, const NexusConfig *config, LunMap *map);
+
+/* Asserts that all commands have ended */
+void nexus_free(Nexus *nexus);
+
+/**
+ * nexus_set_map() - the administrator changed the target's logical units
+ *
+ * Units that stay keep their state; the rest are left when their commands in flight have ended
+ * (these are aborted). REPORTED LUNS DATA HAS CHANGED is raised on all. The old map is dropped.
+ */
+void nexus_set_map(Nexus *nexus, LunMap *map);
+
+/* Commands begun and not ended, on all logical units */
+guint nexus_n_commands(const Nexus *nexus);
+
+/* Abort all, as for a lost nexus: each command is given back through its transport's done. The nexus
+ * must not be freed from inside. */
+void nexus_abort_all(Nexus *nexus);
+
+/* Per worker: called once before the first nexus, and after the last */
+typedef enum {
+    SCSI_EVENT_BACKSTORE_ERROR, /* I/O error that became MEDIUM or HARDWARE ERROR */
+    SCSI_EVENT_STORE_FAILED,    /* after a failed flush */
+    SCSI_EVENT_LU_STALLED,      /* a task management function waits for I/O above 5 s */
+} ScsiEventType;
+
+typedef struct {
+    ScsiEventType type;
+    const Lu *lu;
+    int error; /* errno */
+    guint64 lba;
+} ScsiEvent;
+
+typedef void (*ScsiEventFn)(const ScsiEvent *event,
+                            gpointer user_data); /* on the worker: posts, never blocks */
+
+void scsi_worker_init(Worker *worker, ScsiEventFn event_fn, gpointer user_data);
+void scsi_worker_deinit(Worker *worker);

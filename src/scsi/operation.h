@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include "scsi/command.h"
+#include "scsi/lu-shard.h"
+#include "scsi/optable.h"
+
+/*
+ * What an operation may do with its command
+ *
+ * An operation ends its command exactly once, with one of the first group, and
+ * does not touch it afterwards: the transport may have used it again. What can
+ * wait takes the function to go on with; it is called when the wait is over,
+ * never from inside, except by scsi_command_io(), scsi_command_send() and
+ * scsi_command_receive(), which may call it before they return. An abort means
+ * that it is never called.
+ */
+
+void scsi_command_finish(ScsiCommand *command, ScsiStatus status);
+void scsi_command_fail(ScsiCommand *command, SenseCode code);
+void scsi_command_fail_sense(ScsiCommand *command, const Sense *sense);
+void scsi_command_fail_information(ScsiCommand *command, SenseCode code, guint64 information);
+void scsi_command_fail_field(ScsiCommand *command, guint byte, gint bit); /* of the CDB */
+void scsi_command_fail_parameter(ScsiCommand *command, guint byte,
+                                 gint bit); /* of the parameter list */
+
+/* End with what -errno @result means; @lba goes into INFORMATION */
+void scsi_command_fail_io(ScsiCommand *command, gint64 result, gboolean write, guint64 lba);
+
+/* End with GOOD and the first min(@length, @allocation_length) bytes of the buffer */
+void scsi_command_reply(ScsiCommand *command, guint64 length, guint64 allocation_length);
+
+/**
+ * scsi_command_take_buffer() - a buffer of at least @size bytes
+ *
+ * Returns: TRUE, and command->data is it, or FALSE: @resume is called when it has come
+ */
+gboolean scsi_command_take_buffer(ScsiCommand *command, gsize size, void (*resume)(ScsiCommand *));
+
+/* The same, all bytes zero */
+gboolean scsi_command_take_zeroed(ScsiCommand *command, gsize size, void (*resume)(ScsiCommand *));
+
+/* A second buffer: never waits, for a waiter that holds one already could wait for ever */
+gboolean scsi_command_take_scratch(ScsiCommand *command, gsize size);
+
+/* Have @length bytes at command->done_bytes of the data filled into the buffer */
+void scsi_command_receive(ScsiCommand *command, guint32 length, void (*resume)(ScsiCommand *));
+
+/* Send @length bytes at command->done_bytes; not for the last segment */
+void scsi_command_send(ScsiCommand *command, guint32 length, void (*resume)(ScsiCommand *));
+
+/* One request to the backstore; then look at command->io.result */
+void scsi_command_io(ScsiCommand *command, IoKind kind, IoFlags flags, guint64 offset,
+                     guint64 length, void *buffer, void (*resume)(ScsiCommand *));
+
+/* Go on in a later round of the loop, for long operations on stores that answer at once */
+void scsi_command_yield(ScsiCommand *command, void (*resume)(ScsiCommand *));
+
+static inline Lu *
+scsi_command_lu(const ScsiCommand *command)
+{
+    return command->nexus_lun->lu;
+}
+
+/* Bytes of the request that has just ended */
+static inline guint64
+scsi_command_io_length(const ScsiCommand *command)
+{
+    return command->io_end - command->io_offset;
+}

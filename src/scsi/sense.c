@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Sense data
+ *
+ * Who fails a command names a row of sense.def and, where it helps, the field
+ * at fault and the block or byte concerned. The two formats of SPC are made
+ * here and nowhere else: fixed (70h), whose INFORMATION field holds 32 bits,
+ * and descriptor (72h), which carries each fact in a descriptor of its own.
+ *
+ * sense_from_errno() is the one place where the errno of a backstore gets a
+ * meaning on the wire.
+ */
+
+#include "scsi/sense.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "util/bytes.h"
+
+#define RESPONSE_FIXED      0x70
+#define RESPONSE_DESCRIPTOR 0x72
+
+#define FIXED_LENGTH             18
+#define DESCRIPTOR_HEADER_LENGTH 8
+
+#define VALID_BIT 0x80
+
+/* clang-format off */
+static const SenseInfo sense_table[] = {
+#define SENSE(symbol_, key_, asc_, ascq_, text_) \
+    [SENSE_##symbol_] = { #symbol_, SENSE_KEY_##key_, asc_, ascq_, text_ },
+#include "scsi/sense.def"
+#undef SENSE
+};
+/* clang-format on */
+
+G_STATIC_ASSERT(G_N_ELEMENTS(sense_table) == SENSE_N);
+
+const SenseInfo *
+sense_info(SenseCode code)
+{
+    g_assert((guint)code < SENSE_N);
+
+    return &sense_table[code];
+}
+
+/* The three sense-key specific bytes; FALSE when there is nothing to say */
+static gboolean
+encode_key_specific(const Sense *sense, guint8 bytes[3])
+{
+    if (sense->field.valid) {
+        bytes[0] = VALID_BIT | (sense->field.in_cdb ? 0x40 : 0);
+        if (sense->field.bit >= 0)
+            bytes[0] = (guint8)(bytes[0] | 0x08 | sense->field.bit);
+        put_be16(bytes + 1, sense->field.byte);
+        return TRUE;
+    }
+
+    if (sense->has_progress) {
+        bytes[0] = VALID_BIT;
+        put_be16(bytes + 1, sense->progress);
+        return TRUE;
+    }
+
+    return FALSE;
+}
+
+static guint8
+encode_fixed(const Sense *sense, const SenseInfo *info, guint8 *buffer)
+{
+    memset(buffer, 0, FIXED_LENGTH);
+    buffer[0] = RESPONSE_FIXED;
+    buffer[2] = (guint8)info->key;
+
+    /* A value that the field cannot hold is left out, not cut */
+    if (sense->has_information && sense->information <= G_MAXUINT32) {
+        buffer[0] |= VALID_BIT;
+        put_be32(buffer + 3, (guint32)sense->information);
+    }
+
+    buffer[7] = FIXED_LENGTH - 8;
+    buffer[12] = info->asc;
+    buffer[13] = info->ascq;
+    (void)encode_key_specific(sense, buffer + 15);
+    return FIXED_LENGTH;
+}
+
+static guint8
+encode_descriptor(const Sense *sense, const SenseInfo *info, guint8 *buffer)
+{
+    guint8 length = DESCRIPTOR_HEADER_LENGTH;
+    guint8 specific[3] = { 0 };
+
+    memset(buffer, 0, SCSI_SENSE_MAX);
+    buffer[0] = RESPONSE_DESCRIPTOR;
+    buffer[1] = (guint8)info->key;
+    buffer[2] = info->asc;
+    buffer[3] = info->ascq;
+
+    if (sense->has_information) {
+        guint8 *descriptor = buffer + length;
+
+        descriptor[0] = 0x00;
+        descriptor[1] = 0x0a;
+        descriptor[2] = VALID_BIT;
+        put_be64(descriptor + 4, sense->information);
+        length += 12;
+    }
+
+    if (encode_key_specific(sense, specific)) {
+        guint8 *descriptor = buffer + length;
+
+        descriptor[0] = 0x02;
+        descriptor[1] = 0x06;
+        memcpy(descriptor + 4, specific, sizeof(specific));
+        length += 8;
+    }
+
+    buffer[7] = (guint8)(length - DESCRIPTOR_HEADER_LENGTH);
+    return length;
+}
+
+guint8
+sense_encode(const Sense *sense, gboolean descriptor, guint8 buffer[SCSI_SENSE_MAX])
+{
+    const SenseInfo *info = sense_info(sense->code);
+
+    return descriptor ? encode_descriptor(sense, info, buffer) : encode_fixed(sense, info, buffer);
+}
+
+SenseCode
+sense_from_errno(int error, gboolean write)
+{
+    switch (error) {
+    case EIO:
+    case ENODATA:
+    case EILSEQ:
+    case EBADMSG:
+        return write ? SENSE_WRITE_ERROR : SENSE_READ_ERROR;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return SENSE_SPACE_ALLOCATION_FAILED;
+    case ENODEV:
+    case ENXIO:
+    case ENOMEDIUM:
+        return SENSE_NOT_READY;
+    case EROFS:
+    case EPERM:
+        return SENSE_WRITE_PROTECTED;
+    default:
+        return SENSE_INTERNAL_TARGET_FAILURE;
+    }
+}

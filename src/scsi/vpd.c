@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Vital product data
+ *
+ * A table of pages: code, who has it, encoder. The list of pages (00h) is the
+ * table itself. An encoder gets a zeroed page and returns the bytes after the
+ * four of the header.
+ */
+
+#include "scsi/vpd.h"
+
+#include <string.h>
+
+#include "scsi/operation.h"
+#include "scsi/sbc.h"
+#include "util/bytes.h"
+
+#define HEADER_LENGTH 4
+
+#define ROTATION_NONE 0x0001 /* non-rotating medium */
+#define ROTATION_7200 7200
+
+#define OPTIMAL_TRANSFER ((guint32)1 << 20)
+
+typedef struct {
+    guint8 code;
+    gboolean thin_only;
+    guint32 (*encode)(const ScsiCommand *command, guint8 *page);
+} VpdPage;
+
+static guint32 encode_supported(const ScsiCommand *command, guint8 *page);
+
+static guint32
+encode_serial(const ScsiCommand *command, guint8 *page)
+{
+    const char *serial = scsi_command_lu(command)->identity.serial;
+    gsize length = strlen(serial);
+
+    memcpy(page + HEADER_LENGTH, serial, length);
+    return (guint32)length;
+}
+
+static guint32
+encode_identification(const ScsiCommand *command, guint8 *page)
+{
+    const Identity *identity = &scsi_command_lu(command)->identity;
+    const Nexus *nexus = command->nexus;
+    guint32 length = identity->designators_length;
+
+    memcpy(page + HEADER_LENGTH, identity->designators, length);
+    return length + identity_put_port(nexus->target_name, nexus->relative_target_port,
+                                      nexus->target_port_group, page + HEADER_LENGTH + length);
+}
+
+static guint32
+encode_extended_inquiry(const ScsiCommand *command, guint8 *page)
+{
+    page[5] = 0x07; /* HEADSUP, ORDSUP, SIMPSUP */
+    page[6] = scsi_command_lu(command)->info->write_cache ? 0x01 : 0x00; /* V_SUP */
+    page[7] = 0x01;                                                      /* LUICLR */
+    return 0x3c;
+}
+
+static void
+encode_unmap_limits(const Lu *lu, guint8 *page)
+{
+    guint32 block_size = lu_block_size(lu);
+
+    put_be32(page + 20, sbc_max_unmap_blocks(lu));
+    put_be32(page + 24, SBC_MAX_UNMAP_DESCRIPTORS);
+    put_be32(page + 28, MAX(lu->info->unmap_granularity, block_size) / block_size);
+    page[32] = 0x80; /* UGAVALID, alignment 0 */
+}
+
+static guint32
+encode_block_limits(const ScsiCommand *command, guint8 *page)
+{
+    const Lu *lu = scsi_command_lu(command);
+    guint32 block_size = lu_block_size(lu);
+
+    page[4] = 0x01; /* WSNZ */
+    put_be16(page + 6, (guint16)(lu->info->physical_block_size / block_size));
+    put_be32(page + 8, command->nexus->scsi->max_transfer / block_size);
+    put_be32(page + 12, MIN(OPTIMAL_TRANSFER, command->nexus->scsi->max_transfer) / block_size);
+    if (lu->can_unmap)
+        encode_unmap_limits(lu, page);
+    put_be64(page + 36, sbc_max_write_same_blocks(lu));
+    return 0x3c;
+}
+
+static guint32
+encode_characteristics(const ScsiCommand *command, guint8 *page)
+{
+    gboolean rotational = scsi_command_lu(command)->info->rotational;
+
+    put_be16(page + 4, rotational ? ROTATION_7200 : ROTATION_NONE);
+    return 0x3c;
+}
+
+static guint32
+encode_provisioning(const ScsiCommand *command, guint8 *page)
+{
+    page[5] = 0xe0; /* LBPU, LBPWS, LBPWS10 */
+    if (scsi_command_lu(command)->info->unmap_zeroes)
+        page[5] |= 0x04; /* LBPRZ */
+    page[6] = 0x02;      /* thin provisioned */
+    return 4;
+}
+
+/* clang-format off */
+static const VpdPage pages[] = {
+    { 0x00, FALSE, encode_supported },
+    { 0x80, FALSE, encode_serial },
+    { 0x83, FALSE, encode_identification },
+    { 0x86, FALSE, encode_extended_inquiry },
+    { 0xb0, FALSE, encode_block_limits },
+    { 0xb1, FALSE, encode_characteristics },
+    { 0xb2, TRUE,  encode_provisioning },
+};
+/* clang-format on */
+
+static gboolean
+has_page(const ScsiCommand *command, const VpdPage *page)
+{
+    return !page->thin_only || scsi_command_lu(command)->can_unmap;
+}
+
+static guint32
+encode_supported(const ScsiCommand *command, guint8 *page)
+{
+    guint32 n = 0;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
+        if (has_page(command, &pages[i]))
+            page[HEADER_LENGTH + n++] = pages[i].code;
+    }
+    return n;
+}
+
+guint32
+vpd_encode(const ScsiCommand *command, guint8 page_code, guint8 *page)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
+        guint32 length;
+
+        if (pages[i].code != page_code || !has_page(command, &pages[i]))
+            continue;
+
+        page[1] = page_code;
+        length = pages[i].encode(command, page);
+        put_be16(page + 2, (guint16)length);
+        return HEADER_LENGTH + length;
+    }
+
+    return 0;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Relations between the columns of the operation table, and every refused bit
+ * of every row.
+ */
+
+#include "scsi/optable.h"
+
+#include <string.h>
+
+#include "fixture.h"
+
+static const Operation *
+first_row(void)
+{
+    guint n;
+
+    return optable_rows(&n);
+}
+
+static const Operation *
+end_row(void)
+{
+    guint n;
+    const Operation *rows = optable_rows(&n);
+
+    return rows + n;
+}
+
+#define foreach_row(op) for (op = first_row(); op < end_row(); op++)
+
+static guint
+group_length(guint8 opcode)
+{
+    static const guint lengths[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };
+
+    return lengths[opcode >> 5];
+}
+
+static void
+test_sorted(void)
+{
+    const Operation *b;
+
+    foreach_row(b)
+    {
+        const Operation *a = b - 1;
+
+        if (b == first_row())
+            continue;
+        g_assert_cmpuint((guint)a->opcode << 8 | a->service_action, <,
+                         (guint)b->opcode << 8 | b->service_action);
+        if (a->opcode == b->opcode)
+            g_assert_true(a->has_service_action && b->has_service_action);
+    }
+}
+
+static void
+test_complete(void)
+{
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        g_assert_nonnull(op->name);
+        g_assert_nonnull(op->exec);
+        g_assert_cmpuint(op->cdb_length, ==, group_length(op->opcode));
+    }
+}
+
+static void
+test_names_are_unique(void)
+{
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        for (const Operation *other = first_row(); other < op; other++)
+            g_assert_cmpstr(op->name, !=, other->name);
+    }
+}
+
+static void
+assert_field_is_used(const Operation *op, OperationField field)
+{
+    for (guint i = 0; i < field.size; i++) {
+        gboolean is_lba21 = field.size == 3 && i == 0;
+
+        g_assert_cmphex(op->usage[field.offset + i], ==, is_lba21 ? 0x1f : 0xff);
+    }
+    g_assert_cmpuint(field.offset + field.size, <, op->cdb_length);
+}
+
+static void
+test_fields_are_used(void)
+{
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        assert_field_is_used(op, op->lba);
+        assert_field_is_used(op, op->length);
+        if (op->has_service_action)
+            g_assert_cmphex(op->usage[1] & 0x1f, ==, 0x1f);
+    }
+}
+
+static void
+test_maps_contain_each_other(void)
+{
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        for (guint i = 0; i < SCSI_CDB_MAX; i++) {
+            g_assert_cmphex(op->usage[i] & ~op->allowed[i], ==, 0);
+            g_assert_cmphex(op->allowed[i] & ~op->lenient[i], ==, 0);
+            if (i >= op->cdb_length)
+                g_assert_cmphex(op->allowed[i], ==, 0xff);
+        }
+    }
+}
+
+static void
+test_naca_is_refused(void)
+{
+    const Operation *op;
+
+    foreach_row(op) g_assert_cmphex(op->lenient[op->cdb_length - 1] & 0x04, ==, 0);
+}
+
+static void
+test_safety_columns(void)
+{
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        /* What takes data and touches the medium, or changes it, is of the WRITE class */
+        if ((op->direction == OPERATION_OUT && (op->flags & OP_MEDIUM)) || (op->flags & OP_WRITES))
+            g_assert_cmpint(op->pr_class, ==, PR_WRITE);
+        if (op->pr_class == PR_WRITE || op->pr_class == PR_READ)
+            g_assert_true(op->flags & OP_MEDIUM);
+        if (op->flags & OP_WRITES)
+            g_assert_true(op->flags & OP_MEDIUM);
+        g_assert_cmpint(op->direction == OPERATION_OUT, ==, op->out != OPERATION_OUT_NONE);
+        if (op->flags & OP_UA_EXEMPT)
+            g_assert_false(op->flags & OP_MEDIUM);
+    }
+}
+
+static void
+test_find(void)
+{
+    guint8 index[256];
+    const Operation *op;
+    gboolean known;
+
+    optable_build_index(index);
+    foreach_row(op)
+    {
+        guint8 cdb[SCSI_CDB_MAX] = { op->opcode, op->has_service_action ? op->service_action : 0 };
+
+        g_assert_true(optable_find(index, cdb, &known) == op);
+        g_assert_true(known);
+    }
+
+    g_assert_null(optable_find(index, (guint8[SCSI_CDB_MAX]){ 0xff }, &known));
+    g_assert_false(known);
+    g_assert_null(optable_find(index, (guint8[SCSI_CDB_MAX]){ 0x9e, 0x1f }, &known));
+    g_assert_true(known);
+}
+
+/* Each bit that the usage map does not name, one after the other, through the whole pipeline */
+static void
+test_every_refused_bit_is_pointed_at(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .slow = { .thin = TRUE } });
+    const Operation *op;
+
+    foreach_row(op)
+    {
+        for (guint bit = 0; bit < 8U * op->cdb_length; bit++) {
+            guint8 cdb[SCSI_CDB_MAX] = { op->opcode, op->service_action };
+            TestCommand test;
+
+            if (op->allowed[bit / 8] & 1 << bit % 8)
+                continue;
+
+            cdb[bit / 8] |= (guint8)(1 << bit % 8);
+            (void)test_execute(rig, rig->nexus, &test, cdb, sizeof(cdb), 0, NULL, 0);
+            test_assert_field(&test, TRUE, bit / 8, bit % 8);
+            test_command_clear(&test);
+        }
+    }
+    rig_free(rig);
+}
+
+static void
+test_lenient_ignores_reserved_bits(void)
+{
+    guint8 cdb[SCSI_CDB_MAX] = { 0x25, 0x00, 0, 0, 0, 0, 0x01 };
+    guint8 index[256];
+    const Operation *op;
+    gboolean known;
+    guint16 byte;
+    gint8 bit;
+
+    optable_build_index(index);
+    op = optable_find(index, cdb, &known);
+    g_assert_false(operation_check_cdb(op, cdb, FALSE, &byte, &bit));
+    g_assert_true(operation_check_cdb(op, cdb, TRUE, &byte, &bit));
+}
+
+static void
+test_lenient_refuses_unsupported_fields(void)
+{
+    guint8 cdb[SCSI_CDB_MAX] = { 0x28, 0x20 }; /* RDPROTECT=001b */
+    guint8 index[256];
+    const Operation *op;
+    gboolean known;
+    guint16 byte;
+    gint8 bit;
+
+    optable_build_index(index);
+    op = optable_find(index, cdb, &known);
+    g_assert_false(operation_check_cdb(op, cdb, TRUE, &byte, &bit));
+    g_assert_cmpuint(byte, ==, 1);
+    g_assert_cmpint(bit, ==, 5);
+}
+
+static void
+test_lun_in_byte_1_is_ignored(void)
+{
+    guint8 cdb[SCSI_CDB_MAX] = { 0x00, 0xe0 };
+    guint8 index[256];
+    gboolean known;
+    guint16 byte;
+    gint8 bit;
+
+    optable_build_index(index);
+    g_assert_true(operation_check_cdb(optable_find(index, cdb, &known), cdb, FALSE, &byte, &bit));
+}
+
+static void
+test_fields(void)
+{
+    static const guint8 read6[SCSI_CDB_MAX] = { 0x08, 0xff, 0x34, 0x56, 0x00 };
+    static const guint8 read16[SCSI_CDB_MAX] = { 0x88, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+    guint8 index[256];
+    const Operation *op;
+    gboolean known;
+
+    optable_build_index(index);
+    op = optable_find(index, read6, &known);
+    g_assert_cmphex(operation_get_lba(op, read6), ==, 0x1f3456);
+    g_assert_cmpuint(operation_get_length(op, read6), ==, 256);
+    op = optable_find(index, read16, &known);
+    g_assert_cmphex(operation_get_lba(op, read16), ==, G_GUINT64_CONSTANT(0x0102030405060708));
+    g_assert_cmphex(operation_get_length(op, read16), ==, 0x090a0b0c);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/scsi/optable/sorted", test_sorted);
+    g_test_add_func("/scsi/optable/complete", test_complete);
+    g_test_add_func("/scsi/optable/names-are-unique", test_names_are_unique);
+    g_test_add_func("/scsi/optable/fields-are-used", test_fields_are_used);
+    g_test_add_func("/scsi/optable/maps-contain-each-other", test_maps_contain_each_other);
+    g_test_add_func("/scsi/optable/naca-is-refused", test_naca_is_refused);
+    g_test_add_func("/scsi/optable/safety-columns", test_safety_columns);
+    g_test_add_func("/scsi/optable/find", test_find);
+    g_test_add_func("/scsi/optable/every-refused-bit-is-pointed-at",
+                    test_every_refused_bit_is_pointed_at);
+    g_test_add_func("/scsi/optable/lenient-ignores-reserved-bits",
+                    test_lenient_ignores_reserved_bits);
+    g_test_add_func("/scsi/optable/lenient-refuses-unsupported-fields",
+                    test_lenient_refuses_unsupported_fields);
+    g_test_add_func("/scsi/optable/lun-in-byte-1-is-ignored", test_lun_in_byte_1_is_ignored);
+    g_test_add_func("/scsi/optable/fields", test_fields);
+    return g_test_run();
+}
