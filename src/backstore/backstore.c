@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "backstore/class.h"
 #include "util/bytes.h"
@@ -165,6 +166,31 @@ config_check(const BackstoreClass *class, const BackstoreConfig *config, GError 
            size_check(config->name, config->size, block_size, ret_error);
 }
 
+/*
+ * The last blocks of a store must be writable: where the medium takes whole units only, what does
+ * not fill one at the end is left out, or the size that was asked for is refused.
+ */
+static gboolean
+size_settle(Backstore *store, guint64 wanted, GError **ret_error)
+{
+    BackstoreInfo *info = &store->info;
+    guint64 size = round_down(info->size, info->offset_align);
+
+    if (info->read_only || size == info->size)
+        return TRUE;
+
+    if (wanted != 0 || size == 0) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "The size of backstore “%s” must be a multiple of %u, what its medium is "
+                    "written in, not %" G_GUINT64_FORMAT,
+                    store->name, info->offset_align, info->size);
+        return FALSE;
+    }
+
+    info->size = size;
+    return TRUE;
+}
+
 /* What a class left open in its facts */
 static void
 info_complete(Backstore *store)
@@ -173,7 +199,6 @@ info_complete(Backstore *store)
 
     info->physical_block_size = MAX(info->physical_block_size, info->block_size);
     info->memory_align = MAX(info->memory_align, 1);
-    info->offset_align = MAX(info->offset_align, info->block_size);
     if (info->read_only) {
         info->write_cache = FALSE;
         info->can_unmap = FALSE;
@@ -252,6 +277,14 @@ backstore_open_class(const BackstoreClass *class, const BackstoreConfig *config,
         return NULL;
     }
 
+    store->info.offset_align = MAX(store->info.offset_align, store->info.block_size);
+    if (!size_settle(store, config->size, ret_error)) {
+        if (config->create)
+            (void)unlink(config->path);
+        backstore_free(store);
+        return NULL;
+    }
+
     info_complete(store);
     return store;
 }
@@ -306,7 +339,7 @@ count(Io *io, gint64 result)
 {
     BackstoreStatistics *statistics = &io_lane(io)->statistics;
 
-    if (result < 0)
+    if (result < 0 && io->kind != IO_PREFETCH)
         statistics->n_errors++;
 
     switch (io->kind) {
@@ -324,6 +357,9 @@ count(Io *io, gint64 result)
     case IO_UNMAP:
     case IO_ZERO:
         statistics->n_unmaps++;
+        break;
+    case IO_MAP:
+    case IO_PREFETCH:
         break;
     }
 }
@@ -387,6 +423,31 @@ emulation_submit(Io *io)
     return io->emulation.is_part_done;
 }
 
+static void emulation_begin(Io *io, gboolean is_flush_due);
+static void emulation_continue(Io *io, gint64 result);
+
+static gboolean
+changes_medium(const Io *io)
+{
+    return io->kind == IO_WRITE || io->kind == IO_ZERO || io->kind == IO_UNMAP;
+}
+
+/* The whole request has ended. One that was under way when write-through was turned on gets the
+ * flush that it did not know of. */
+static void
+complete(Io *io, gint64 result)
+{
+    if (G_LIKELY(!io_lane(io)->is_write_through) || result < 0 || io->flags & IO_FUA ||
+        !changes_medium(io)) {
+        finish(io, result);
+        return;
+    }
+
+    io->flags |= IO_FUA;
+    emulation_begin(io, TRUE);
+    emulation_continue(io, 0);
+}
+
 /* A part has ended with @result: run the rest, as far as parts end at once */
 static void
 emulation_continue(Io *io, gint64 result)
@@ -403,14 +464,12 @@ emulation_continue(Io *io, gint64 result)
     io->offset = io->emulation.offset;
     io->length = io->emulation.length;
     io->buffer = io->emulation.buffer;
-    finish(io, result);
+    complete(io, result);
 }
 
 static void
-emulation_start(Io *io, gboolean is_flush_due)
+emulation_begin(Io *io, gboolean is_flush_due)
 {
-    Backstore *store = io->store;
-
     io->emulation.is_active = TRUE;
     io->emulation.is_flush_due = is_flush_due;
     io->emulation.kind = io->kind;
@@ -418,6 +477,14 @@ emulation_start(Io *io, gboolean is_flush_due)
     io->emulation.offset = io->offset;
     io->emulation.length = io->length;
     io->emulation.buffer = io->buffer;
+}
+
+static void
+emulation_start(Io *io, gboolean is_flush_due)
+{
+    Backstore *store = io->store;
+
+    emulation_begin(io, is_flush_due);
 
     io->flags &= (IoFlags)~IO_FUA;
     if (io->kind == IO_ZERO && !(store->native & NATIVE_ZERO)) {
@@ -449,10 +516,19 @@ needs_flush(const Io *io)
                !(store->native & NATIVE_ZERO_FUA);
     case IO_READ:
     case IO_FLUSH:
+    case IO_MAP:
+    case IO_PREFETCH:
         break;
     }
 
     return FALSE;
+}
+
+/* Requests that change nothing: a store may be read-only or failed */
+static gboolean
+only_looks(const Io *io)
+{
+    return io->kind == IO_READ || io->kind == IO_MAP || io->kind == IO_PREFETCH;
 }
 
 static void
@@ -469,11 +545,19 @@ check(const Backstore *store, const Worker *worker, const Io *io)
     g_assert(io->offset <= info->size && io->length <= info->size - io->offset);
     g_assert(((io->offset | io->length) & (info->block_size - 1)) == 0);
 
-    if (io->kind != IO_READ)
+    if (!only_looks(io))
         g_assert(!info->read_only);
     if (io->kind == IO_READ || io->kind == IO_WRITE)
         g_assert(io->length == 0 ||
                  (io->buffer != NULL && ((gsize)io->buffer & (info->memory_align - 1)) == 0));
+}
+
+static void
+end_mapped(Io *io)
+{
+    io->is_mapped = TRUE;
+    io->n_mapped = io->length;
+    finish(io, 0);
 }
 
 /* Requests that end here, without the store; FALSE when it has to work */
@@ -483,7 +567,7 @@ end_early(const Backstore *store, Io *io)
     const BackstoreInfo *info = &store->info;
     gboolean changes = io->kind == IO_WRITE || io->kind == IO_ZERO;
 
-    if (io->kind != IO_READ && backstore_is_failed(store))
+    if (!only_looks(io) && backstore_is_failed(store))
         finish(io, -EIO);
     else if (changes && ((io->offset | io->length) & (info->offset_align - 1)) != 0)
         finish(io, -EINVAL);
@@ -491,6 +575,10 @@ end_early(const Backstore *store, Io *io)
         finish(io, 0);
     else if (io->kind == IO_UNMAP && !(store->native & NATIVE_UNMAP))
         finish(io, 0);
+    else if (io->kind == IO_PREFETCH && !(store->native & NATIVE_PREFETCH))
+        finish(io, -EOPNOTSUPP);
+    else if (io->kind == IO_MAP && !(store->native & NATIVE_MAP))
+        end_mapped(io);
     else
         return FALSE;
 
@@ -512,6 +600,9 @@ backstore_submit(Backstore *store, Worker *worker, Io *io)
     if (end_early(store, io))
         return;
 
+    if (G_UNLIKELY(store->lanes[worker->index].is_write_through) && changes_medium(io))
+        io->flags |= IO_FUA;
+
     is_flush_due = needs_flush(io);
     if (is_flush_due || (io->kind == IO_ZERO && !(store->native & NATIVE_ZERO)))
         emulation_start(io, is_flush_due);
@@ -528,13 +619,39 @@ backstore_io_done(Io *io, gint64 result)
         backstore_set_failed(io->store);
 
     if (G_LIKELY(!io->emulation.is_active)) {
-        finish(io, result);
+        complete(io, result);
     } else if (io->emulation.is_inside) {
         io->emulation.is_part_done = TRUE;
         io->result = result;
     } else {
         emulation_continue(io, result);
     }
+}
+
+/* Blocks that are partly data are data; a file system without the question has data only */
+gint64
+backstore_find_extent(int fd, Io *io)
+{
+    guint32 block_size = io->store->info.block_size;
+    guint64 end = io->offset + io->length;
+    off_t data = lseek(fd, (off_t)io->offset, SEEK_DATA);
+    off_t hole;
+
+    io->is_mapped = FALSE;
+    io->n_mapped = io->length;
+    if (data < 0 && errno == ENXIO)
+        return 0;
+
+    if (data >= 0 && round_down((guint64)data, block_size) > io->offset) {
+        io->n_mapped = MIN(round_down((guint64)data, block_size), end) - io->offset;
+        return 0;
+    }
+
+    io->is_mapped = TRUE;
+    hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
+    if (hole >= 0)
+        io->n_mapped = MIN(round_up((guint64)hole, block_size), end) - io->offset;
+    return 0;
 }
 
 static void
@@ -557,6 +674,8 @@ backstore_io_offload(Io *io, OffloadQueue *queue, void (*run)(OffloadJob *job))
 gboolean
 backstore_resize(Backstore *store, guint64 size, GError **ret_error)
 {
+    guint32 align;
+
     if (store->class->resize == NULL) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
                     "Backstores of type “%s” cannot be resized", store->class->type);
@@ -575,14 +694,51 @@ backstore_resize(Backstore *store, guint64 size, GError **ret_error)
         return FALSE;
     }
 
-    return size_check(store->name, size, store->info.block_size, ret_error) &&
-           store->class->resize(store, size, ret_error);
+    align = store->info.read_only ? store->info.block_size : store->info.offset_align;
+    if (!size_check(store->name, size, align, ret_error) ||
+        !store->class->resize(store, size, ret_error))
+        return FALSE;
+
+    store->info.size = round_down(store->info.size, align);
+    return TRUE;
 }
 
 guint64
 backstore_allocated_size(Backstore *store)
 {
     return store->class->allocated_size != NULL ? store->class->allocated_size(store) : 0;
+}
+
+static void
+run_measure(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+
+    io->n_mapped = io->store->class->allocated_size(io->store);
+    io->result = 0;
+}
+
+void
+backstore_measure(Backstore *store, Worker *worker, Io *io)
+{
+    g_assert(worker->index < store->n_workers);
+
+    io->kind = IO_MAP;
+    io->flags = (IoFlags)0;
+    io->store = store;
+    io->worker = worker;
+    io->emulation.is_active = FALSE;
+    if (store->class->allocated_size == NULL)
+        finish(io, -EOPNOTSUPP);
+    else
+        backstore_io_offload(io, store->queue, run_measure);
+}
+
+void
+backstore_set_write_through(Backstore *store, const Worker *worker, gboolean write_through)
+{
+    g_assert(worker->index < store->n_workers);
+    store->lanes[worker->index].is_write_through = write_through;
 }
 
 void

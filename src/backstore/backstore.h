@@ -76,6 +76,15 @@ typedef struct {
 Backstore *backstore_open(const BackstoreConfig *config, Offload *offload, guint n_workers,
                           GError **ret_error);
 
+/**
+ * backstore_open_absent() - a store that stands for one that cannot be opened
+ * @facts: those of when it was open last, or NULL: made up from @config
+ *
+ * It has facts and no data: all requests but empty ones end in -ENODEV. Does not block.
+ */
+Backstore *backstore_open_absent(const BackstoreConfig *config, const BackstoreInfo *facts,
+                                 Offload *offload, guint n_workers, GError **ret_error);
+
 /* May block. Nothing is in flight. Flushes, closes, frees. NULL is ignored. */
 void backstore_close(Backstore *store);
 
@@ -96,6 +105,18 @@ gboolean backstore_resize(Backstore *store, guint64 size, GError **ret_error);
 
 /* Bytes really used on the medium below, 0 where that is unknown. May block. */
 guint64 backstore_allocated_size(Backstore *store);
+
+/* From now on every write, zeroing and unmapping of @worker is on stable storage before it is done, as
+ * with IO_FUA; also those that are under way. On @worker's thread. */
+void backstore_set_write_through(Backstore *store, const Worker *worker, gboolean write_through);
+
+/**
+ * backstore_measure() - the same without blocking
+ *
+ * On @worker's thread. Of @io only @done is set; io->n_mapped is then the answer, or io->result is
+ * -EOPNOTSUPP where that is unknown.
+ */
+void backstore_measure(Backstore *store, Worker *worker, Io *io);
 
 /* What one worker has counted; on its thread. The sum over all is the caller's to make. */
 void backstore_get_statistics(const Backstore *store, guint worker_index,

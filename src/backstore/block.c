@@ -284,7 +284,8 @@ block_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
         return FALSE;
 
     block_learn(disk, st.st_rdev);
-    store->native = NATIVE_FUA | NATIVE_ZERO | (store->info.can_unmap ? NATIVE_UNMAP : 0);
+    store->native = NATIVE_FUA | NATIVE_ZERO | (store->info.can_unmap ? NATIVE_UNMAP : 0) |
+                    (disk->is_direct ? 0 : NATIVE_PREFETCH);
     if (config->fd >= 0)
         (void)close(config->fd);
     return TRUE;

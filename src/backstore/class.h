@@ -27,6 +27,8 @@ typedef enum {
     NATIVE_ZERO_FUA =
         1 << 2,            /* IO_ZERO, with IO_FUA or not, and IO_UNMAP need no flush after them */
     NATIVE_UNMAP = 1 << 3, /* IO_UNMAP; else it succeeds and does nothing */
+    NATIVE_MAP = 1 << 4,   /* IO_MAP; else all is mapped */
+    NATIVE_PREFETCH = 1 << 5, /* IO_PREFETCH; else -EOPNOTSUPP */
 } BackstoreNative;
 
 /* What one worker keeps for itself about one store; a cache line of its own */
@@ -34,6 +36,7 @@ struct BackstoreLane {
     BackstoreStatistics statistics;
     gboolean is_nowait_read_refused; /* RWF_NOWAIT was answered by EOPNOTSUPP */
     gboolean is_nowait_write_refused;
+    gboolean is_write_through; /* all that changes the medium is made durable */
     List batch; /* writes that go to the offload pool together at the end of the turn */
     Deferred batch_end;
 } __attribute__((aligned(128)));
@@ -90,6 +93,15 @@ void backstore_io_done(Io *io, gint64 result);
 
 /* What was acknowledged may be lost; from any thread */
 void backstore_set_failed(Backstore *store);
+
+/**
+ * backstore_find_extent() - answer IO_MAP for a store in a descriptor
+ *
+ * May block: it asks the file system where data and holes are. Sets io->n_mapped and is_mapped.
+ *
+ * Returns: 0 or -errno
+ */
+gint64 backstore_find_extent(int fd, Io *io);
 
 /* Run @run on the pool, then end @io with the io->result that it left */
 void backstore_io_offload(Io *io, OffloadQueue *queue, void (*run)(OffloadJob *job));

@@ -175,6 +175,24 @@ run_zero(OffloadJob *job)
 }
 
 static void
+run_map(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+
+    io->result = backstore_find_extent(disk_of(io->store)->fd, io);
+}
+
+/* Has the kernel read ahead; it answers when the requests are queued */
+static void
+run_prefetch(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+
+    io->result = -posix_fadvise(disk_of(io->store)->fd, (off_t)io->offset, (off_t)io->length,
+                                POSIX_FADV_WILLNEED);
+}
+
+static void
 run_unmap(OffloadJob *job)
 {
     Io *io = io_of_job(job);
@@ -398,6 +416,12 @@ disk_submit(Backstore *store, Io *io)
         break;
     case IO_ZERO:
         backstore_io_offload(io, store->queue, run_zero);
+        break;
+    case IO_MAP:
+        backstore_io_offload(io, store->queue, run_map);
+        break;
+    case IO_PREFETCH:
+        backstore_io_offload(io, store->queue, run_prefetch);
         break;
     }
 }

@@ -309,7 +309,8 @@ file_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
 
     if (config->fd >= 0)
         (void)close(config->fd);
-    store->native = NATIVE_FUA | NATIVE_ZERO | (store->info.can_unmap ? NATIVE_UNMAP : 0);
+    store->native = NATIVE_FUA | NATIVE_ZERO | (store->info.can_unmap ? NATIVE_UNMAP : 0) |
+                    NATIVE_MAP | (disk->is_direct ? 0 : NATIVE_PREFETCH);
     return TRUE;
 }
 

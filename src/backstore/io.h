@@ -25,9 +25,11 @@
 typedef enum {
     IO_READ,
     IO_WRITE,
-    IO_FLUSH, /* all that was acknowledged before is on stable storage after */
-    IO_UNMAP, /* hint: the range may read as zeros from now on, see BackstoreInfo.unmap_zeroes */
-    IO_ZERO,  /* the range reads as zeros from now on */
+    IO_FLUSH,    /* all that was acknowledged before is on stable storage after */
+    IO_UNMAP,    /* hint: the range may read as zeros from now on, see BackstoreInfo.unmap_zeroes */
+    IO_ZERO,     /* the range reads as zeros from now on */
+    IO_MAP,      /* whether blocks are there: Io.is_mapped of the first @n_mapped bytes */
+    IO_PREFETCH, /* hint: the range will be read soon; -EOPNOTSUPP where nothing is kept */
 } IoKind;
 
 typedef enum {
@@ -46,6 +48,11 @@ struct Io {
     void *buffer; /* READ, WRITE: @length bytes, aligned to BackstoreInfo.memory_align; else NULL */
     void (*done)(Io *io);
     gint64 result; /* 0, or -errno; short transfers are errors */
+
+    /* The answer to MAP: a run of blocks at @offset, at least one and at most @length bytes. What
+     * is not mapped reads as zeros where BackstoreInfo.unmap_zeroes says so. */
+    guint64 n_mapped;
+    gboolean is_mapped;
 
     /* private to the store */
     Backstore *store;

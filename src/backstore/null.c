@@ -10,7 +10,7 @@
 static gboolean
 null_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
 {
-    store->native = NATIVE_FUA | NATIVE_ZERO | NATIVE_ZERO_FUA | NATIVE_UNMAP;
+    store->native = NATIVE_FUA | NATIVE_ZERO | NATIVE_ZERO_FUA | NATIVE_UNMAP | NATIVE_PREFETCH;
     store->info.size = config->size;
     store->info.cache = CACHE_NONE;
     store->info.can_unmap = TRUE;

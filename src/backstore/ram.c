@@ -140,6 +140,14 @@ run_zero(OffloadJob *job)
 }
 
 static void
+run_map(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+
+    io->result = backstore_find_extent(ram_of(io->store)->fd, io);
+}
+
+static void
 ram_submit(Backstore *store, Io *io)
 {
     Ram *ram = ram_of(store);
@@ -159,7 +167,11 @@ ram_submit(Backstore *store, Io *io)
         }
         (void)ram_zero(ram, io);
         break;
+    case IO_MAP:
+        backstore_io_offload(io, store->queue, run_map);
+        return;
     case IO_FLUSH:
+    case IO_PREFETCH:
         break;
     }
 
@@ -265,7 +277,8 @@ ram_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
         (void)close(config->fd);
     }
 
-    store->native = NATIVE_FUA | NATIVE_ZERO | NATIVE_ZERO_FUA | NATIVE_UNMAP;
+    store->native =
+        NATIVE_FUA | NATIVE_ZERO | NATIVE_ZERO_FUA | NATIVE_UNMAP | NATIVE_MAP | NATIVE_PREFETCH;
     info->cache = CACHE_NONE;
     info->can_unmap = TRUE;
     info->unmap_zeroes = TRUE;

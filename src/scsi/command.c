@@ -31,8 +31,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "scsi/lu-change.h"
+#include "scsi/lu-erase.h"
 #include "scsi/operation.h"
 #include "scsi/range-lock.h"
+#include "scsi/reservation.h"
 #include "scsi/sbc.h"
 #include "util/bytes.h"
 
@@ -58,16 +61,22 @@ count(ScsiCommand *command, LuShard *shard)
     s->latency[MIN(bucket, G_N_ELEMENTS(s->latency) - 1)]++;
 
     if (command->status == SCSI_CHECK_CONDITION)
-        s->n_errors += (command->sense[2] & 0x0f) != SENSE_KEY_UNIT_ATTENTION;
+        s->n_errors += sense_key_of(command->sense) != SENSE_KEY_UNIT_ATTENTION;
 
     if (command->op == NULL || !(command->op->flags & OP_MEDIUM))
         return;
 
     if (command->op->direction == OPERATION_IN) {
+        if (command->op->lba.size == 0)
+            return;
         s->n_reads++;
+        s->read_usec += (guint64)MAX(usec, 0);
         s->bytes_read += MIN(command->transfer_length, command->expected_in);
+    } else if (command->op->out == OPERATION_OUT_VERIFY) {
+        s->bytes_verified += command->n_blocks << shard->lu->block_shift;
     } else if (command->op->flags & OP_WRITES) {
         s->n_writes++;
+        s->write_usec += (guint64)MAX(usec, 0);
         s->bytes_written += command->done_bytes;
     }
 }
@@ -194,7 +203,10 @@ scsi_command_finish(ScsiCommand *command, ScsiStatus status)
 void
 scsi_command_fail_sense(ScsiCommand *command, const Sense *sense)
 {
-    command->sense_length = sense_encode(sense, FALSE, command->sense);
+    const NexusLun *nexus_lun = command->nexus_lun;
+    gboolean descriptor = nexus_lun != NULL && lu_state_has(&nexus_lun->shard->state, MODE_D_SENSE);
+
+    command->sense_length = sense_encode(sense, descriptor, command->sense);
     if (command->state != SCSI_STATE_BEGUN)
         command->transfer_length = command->done_bytes;
     scsi_command_finish(command, SCSI_CHECK_CONDITION);
@@ -231,6 +243,19 @@ scsi_command_fail_parameter(ScsiCommand *command, guint byte, gint bit)
                             &(Sense){ .code = SENSE_INVALID_FIELD_IN_PARAMETERS, .field = field });
 }
 
+static void
+count_failure(const ScsiCommand *command)
+{
+    LuStatistics *s = &command->nexus_lun->shard->statistics;
+
+    if (command->op->out == OPERATION_OUT_VERIFY)
+        s->n_verify_failures++;
+    else if (command->op->direction == OPERATION_IN)
+        s->n_read_failures++;
+    else
+        s->n_write_failures++;
+}
+
 void
 scsi_command_fail_io(ScsiCommand *command, gint64 result, gboolean write, guint64 lba)
 {
@@ -246,11 +271,13 @@ scsi_command_fail_io(ScsiCommand *command, gint64 result, gboolean write, guint6
 
     code = sense_from_errno(error, write);
     key = sense_info(code)->key;
-    if (key == SENSE_KEY_MEDIUM_ERROR || key == SENSE_KEY_HARDWARE_ERROR) {
+    if (key == SENSE_KEY_MEDIUM_ERROR || key == SENSE_KEY_HARDWARE_ERROR ||
+        key == SENSE_KEY_NOT_READY) {
         const Lu *lu = scsi_command_lu(command);
         ScsiEventType type = write && backstore_is_failed(lu->store) ? SCSI_EVENT_STORE_FAILED
                                                                      : SCSI_EVENT_BACKSTORE_ERROR;
 
+        count_failure(command);
         scsi_worker_post(command->nexus->scsi, type, lu, error, lba);
     }
 
@@ -361,6 +388,10 @@ scsi_command_data_out_ready(ScsiCommand *command)
     g_assert(command->state == SCSI_STATE_DATA_OUT);
 
     command->state = SCSI_STATE_BLOCKED;
+    if (G_UNLIKELY(command->nexus_lun->denied != 0) && reservation_refuses(command)) {
+        scsi_command_finish(command, SCSI_RESERVATION_CONFLICT);
+        return;
+    }
     command->resume(command);
 }
 
@@ -418,8 +449,12 @@ on_io_done(Io *io)
 
     command->state = SCSI_STATE_BLOCKED;
     command->is_at_home = FALSE;
-    if (G_UNLIKELY(shard->n_conflicts != 0))
+    if (G_UNLIKELY(shard->n_conflicts != 0)) {
         range_lock_io_ended(shard);
+        lu_erase_io_ended(shard);
+        reservation_io_ended(shard);
+        lu_change_io_ended(shard);
+    }
 
     if (G_UNLIKELY(command->aborted))
         aborted_io_ended(command);
@@ -434,12 +469,39 @@ is_partial_write(const Lu *lu, const Io *io)
            ((io->offset | io->length) & ((guint64)lu->info->offset_align - 1)) != 0;
 }
 
+/* It passed the gates before the medium began to be erased */
+static void
+fail_erasing(ScsiCommand *command)
+{
+    Sense sense = { 0 };
+
+    (void)lu_erase_get_sense(command->nexus_lun->shard, &sense);
+    scsi_command_fail_sense(command, &sense);
+}
+
 static void
 submit_io(ScsiCommand *command)
 {
     NexusLun *nexus_lun = command->nexus_lun;
     Lu *lu = nexus_lun->lu;
     LuShard *shard = nexus_lun->shard;
+
+    /* It passed the gates before the reservation was there */
+    if (G_UNLIKELY(nexus_lun->denied != 0) && reservation_refuses(command)) {
+        scsi_command_finish(command, SCSI_RESERVATION_CONFLICT);
+        return;
+    }
+
+    if (G_UNLIKELY(lu_state_is_restricted(&shard->state)) &&
+        lu_state_refuses(shard, command) != SENSE_NONE) {
+        scsi_command_fail(command, lu_state_refuses(shard, command));
+        return;
+    }
+
+    if (G_UNLIKELY(shard->n_conflicts != 0) && lu_erase_is_running(shard)) {
+        fail_erasing(command);
+        return;
+    }
 
     if (G_UNLIKELY(shard->n_conflicts != 0) && range_lock_is_conflict(shard, command)) {
         command->state = SCSI_STATE_BLOCKED;
@@ -449,7 +511,7 @@ submit_io(ScsiCommand *command)
     }
 
     command->state = SCSI_STATE_IO;
-    if (G_UNLIKELY(is_partial_write(lu, &command->io))) {
+    if (G_UNLIKELY(command->range_op != RANGE_WRITE || is_partial_write(lu, &command->io))) {
         command->is_at_home = TRUE;
         range_lock_run(command, on_io_done);
         return;
@@ -473,9 +535,76 @@ scsi_command_io(ScsiCommand *command, IoKind kind, IoFlags flags, guint64 offset
     io->result = 0;
     command->io_offset = offset;
     command->io_end = offset + length;
-    command->io_writes = kind != IO_READ;
+    command->io_writes = kind != IO_READ && kind != IO_MAP && kind != IO_PREFETCH;
+    command->range_op = RANGE_WRITE;
     command->after_io = resume;
     submit_io(command);
+}
+
+void
+scsi_command_atomic(ScsiCommand *command, RangeOp op, IoFlags flags, guint64 offset, guint64 length,
+                    const guint8 *compare, guint8 *buffer, void (*resume)(ScsiCommand *))
+{
+    Io *io = &command->io;
+
+    io->kind = IO_WRITE;
+    io->flags = flags;
+    io->offset = offset;
+    io->length = length;
+    io->buffer = buffer;
+    io->result = 0;
+    command->io_offset = offset;
+    command->io_end = offset + length;
+    command->io_writes = TRUE;
+    command->range_op = op;
+    command->range_compare = compare;
+    command->after_io = resume;
+    submit_io(command);
+}
+
+void
+scsi_command_ask_home(ScsiCommand *command, MessageFn deliver, void (*resume)(ScsiCommand *))
+{
+    const Lu *lu = scsi_command_lu(command);
+
+    command->state = SCSI_STATE_IO;
+    command->is_at_home = TRUE;
+    command->io_offset = 0;
+    command->io_end = 0;
+    command->io_writes = FALSE;
+    command->io.result = 0;
+    command->after_io = resume;
+    worker_send(lu->workers[lu->home], &command->message, deliver);
+}
+
+static void
+on_answer(Message *message)
+{
+    on_io_done(&scsi_command_of_message(message)->io);
+}
+
+void
+scsi_command_answer(ScsiCommand *command, gint64 result)
+{
+    command->io.result = result;
+    worker_send(command->nexus->worker, &command->message, on_answer);
+}
+
+void
+scsi_command_errand_started(ScsiCommand *command)
+{
+    command->state = SCSI_STATE_IO;
+    command->is_at_home = TRUE;
+    command->io_offset = 0;
+    command->io_end = 0;
+    command->io_writes = FALSE;
+}
+
+void
+scsi_command_errand_ended(ScsiCommand *command, void (*resume)(ScsiCommand *))
+{
+    command->after_io = resume;
+    on_io_done(&command->io);
 }
 
 /*
@@ -512,7 +641,7 @@ gate_known(ScsiCommand *command)
         return command->known_opcode ? fail_field(command, 1, 4)
                                      : fail(command, SENSE_INVALID_OPCODE);
 
-    if ((command->op->flags & OP_NEEDS_UNMAP) && nexus_lun != NULL && !nexus_lun->lu->can_unmap)
+    if (nexus_lun != NULL && !operation_is_supported(command->op, nexus_lun->lu))
         return fail(command, SENSE_INVALID_OPCODE);
 
     return GATE_PASS;
@@ -543,6 +672,65 @@ gate_unit_attention(ScsiCommand *command)
         return GATE_PASS;
 
     return unit_attention_take(&nexus_lun->attentions, &code) ? fail(command, code) : GATE_PASS;
+}
+
+/* What another nexus has reserved */
+static GateResult
+gate_reservation(ScsiCommand *command)
+{
+    const NexusLun *nexus_lun = command->nexus_lun;
+
+    if (nexus_lun == NULL || G_LIKELY(nexus_lun->denied == 0) || !reservation_refuses(command))
+        return GATE_PASS;
+
+    scsi_command_finish(command, SCSI_RESERVATION_CONFLICT);
+    return GATE_DONE;
+}
+
+/* While the medium is erased as a whole, and after that failed */
+static GateResult
+gate_erase(ScsiCommand *command)
+{
+    const NexusLun *nexus_lun = command->nexus_lun;
+    Sense sense = { 0 };
+
+    if (nexus_lun == NULL || G_LIKELY(nexus_lun->shard->erase_state == ERASE_NONE) ||
+        (command->op->flags & OP_ERASE_EXEMPT))
+        return GATE_PASS;
+
+    /* What erases is the way out of a failure */
+    if (!lu_erase_get_sense(nexus_lun->shard, &sense) && (command->op->flags & OP_ERASES))
+        return GATE_PASS;
+
+    scsi_command_fail_sense(command, &sense);
+    return GATE_DONE;
+}
+
+/* What tells about the unit and not about its medium. What changes its state would be forgotten
+ * when the store comes back. */
+static gboolean
+runs_without_store(const Operation *op)
+{
+    if (op->flags & (OP_MEDIUM | OP_READY))
+        return FALSE;
+    return op->flags & OP_UA_EXEMPT || op->direction == OPERATION_IN;
+}
+
+/* An ejected medium is as good as none, and so is a store that is not there */
+static GateResult
+gate_ready(ScsiCommand *command)
+{
+    const NexusLun *nexus_lun = command->nexus_lun;
+
+    if (nexus_lun != NULL && G_UNLIKELY(nexus_lun->lu->not_ready != SENSE_NONE) &&
+        !runs_without_store(command->op))
+        return fail(command, nexus_lun->lu->not_ready);
+
+    if (nexus_lun == NULL || G_LIKELY(!nexus_lun->shard->state.is_ejected) ||
+        !(command->op->flags & (OP_MEDIUM | OP_READY)))
+        return GATE_PASS;
+
+    return fail(command, SENSE_MEDIUM_NOT_PRESENT);
 }
 
 static GateResult
@@ -578,7 +766,7 @@ gate_medium(ScsiCommand *command)
     if (!(op->flags & OP_MEDIUM))
         return GATE_PASS;
 
-    if ((op->flags & OP_WRITES) && (nexus_lun->read_only || nexus_lun->lu->info->read_only))
+    if ((op->flags & OP_WRITES) && nexus_lun_is_protected(nexus_lun))
         return fail(command, SENSE_WRITE_PROTECTED);
 
     if (op->lba.size == 0)
@@ -601,6 +789,9 @@ static const Gate gates[] = {
     gate_known,          /* the operation is in the table and this unit supports it */
     gate_unit,           /* the LUN names a logical unit, or the operation needs none */
     gate_unit_attention, /* a pending unit attention is reported first */
+    gate_reservation,    /* no other nexus has reserved the unit against it */
+    gate_erase,          /* the medium is not being erased */
+    gate_ready,          /* there is a medium where one is needed */
     gate_cdb,            /* no reserved or unsupported bit is set */
     gate_medium,         /* writable where needed, blocks inside the medium */
 };
@@ -634,6 +825,10 @@ data_out_length(const ScsiCommand *command)
         return operation_get_length(command->op, command->cdb);
     case OPERATION_OUT_BLOCKS:
         return command->n_blocks << lu->block_shift;
+    case OPERATION_OUT_DOUBLE:
+        return command->n_blocks << lu->block_shift << 1;
+    case OPERATION_OUT_FORMAT:
+        return command->cdb[1] & 0x10 ? MIN(command->expected_out, SBC_MAX_FORMAT_LIST) : 0;
     case OPERATION_OUT_PATTERN:
         return command->op->cdb_length == 16 && (command->cdb[1] & 0x01) ? 0 : one_block;
     case OPERATION_OUT_VERIFY:
@@ -700,7 +895,8 @@ scsi_command_begin(ScsiCommand *command)
     list_append(&nexus_lun->tasks, &command->link);
     nexus_lun->n_special += is_special(command);
 
-    if (command->op != NULL && (command->op->flags & OP_MEDIUM)) {
+    if (command->op != NULL &&
+        ((command->op->flags & OP_MEDIUM) || command->op->out == OPERATION_OUT_BYTES)) {
         command->lba = operation_get_lba(command->op, command->cdb);
         if (command->op->lba.size > 0)
             command->n_blocks = operation_get_length(command->op, command->cdb);

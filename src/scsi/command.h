@@ -45,6 +45,7 @@ typedef struct Operation Operation;
 typedef struct Nexus Nexus;
 typedef struct NexusLun NexusLun;
 typedef struct Lu Lu;
+typedef struct EraseRequest EraseRequest;
 
 #define SCSI_CDB_MAX 16
 
@@ -75,6 +76,16 @@ typedef enum {
     SCSI_STATE_DATA_IN,  /* the transport sends a segment */
     SCSI_STATE_DONE,     /* status is set, done was called */
 } ScsiState;
+
+/* What the home worker does with a range of blocks that nobody else may change meanwhile */
+typedef enum {
+    RANGE_WRITE, /* only where it covers part of a physical block */
+    RANGE_WRITE_ATOMIC,
+    RANGE_COMPARE_AND_WRITE,
+    RANGE_OR,
+} RangeOp;
+
+#define RANGE_MISCOMPARE 1 /* as Io.result */
 
 struct ScsiTransport {
     void (*data_out)(ScsiCommand *command);
@@ -130,7 +141,10 @@ struct ScsiCommand {
     guint64 io_offset; /* of the I/O in flight: unlike @io, never the home worker's */
     guint64 io_end;
     gboolean io_writes;
-    gboolean is_at_home; /* a partial write in the hands of the home worker */
+    gboolean is_at_home; /* in the hands of the home worker */
+    RangeOp range_op;
+    const guint8 *range_compare; /* of RANGE_COMPARE_AND_WRITE */
+    EraseRequest *erase_request;
     gint64 started_at;
     guint8 *buffer;  /* of the pool; @data points into it */
     guint8 *scratch; /* a second one, or NULL */

@@ -23,8 +23,44 @@ void spc_report_luns(ScsiCommand *command);
 void spc_report_supported_operation_codes(ScsiCommand *command);
 void spc_report_supported_tmfs(ScsiCommand *command);
 
+/* pr-in.c */
+void pr_in_read_keys(ScsiCommand *command);
+void pr_in_read_reservation(ScsiCommand *command);
+void pr_in_report_capabilities(ScsiCommand *command);
+void pr_in_read_full_status(ScsiCommand *command);
+
+/* pr-out.c */
+void pr_out(ScsiCommand *command);
+
+/* reserve.c */
+void spc_reserve(ScsiCommand *command);
+void spc_release(ScsiCommand *command);
+
 /* mode.c */
 void mode_sense(ScsiCommand *command);
+
+/* mode-select.c */
+void mode_select(ScsiCommand *command);
+
+/* log-page.c */
+void log_sense(ScsiCommand *command);
+void log_select(ScsiCommand *command);
+
+/* notes.c */
+void spc_report_identifying_information(ScsiCommand *command);
+void spc_set_identifying_information(ScsiCommand *command);
+void spc_report_timestamp(ScsiCommand *command);
+void spc_set_timestamp(ScsiCommand *command);
+void spc_read_buffer(ScsiCommand *command);
+void spc_write_buffer(ScsiCommand *command);
+
+/* diagnostic.c */
+void spc_send_diagnostic(ScsiCommand *command);
+void spc_receive_diagnostic_results(ScsiCommand *command);
+
+/* medium.c */
+void sbc_start_stop_unit(ScsiCommand *command);
+void sbc_prevent_allow(ScsiCommand *command);
 
 /* sbc-capacity.c */
 void sbc_read_capacity_10(ScsiCommand *command);
@@ -36,7 +72,6 @@ void sbc_write(ScsiCommand *command);
 
 /* sbc-cache.c */
 void sbc_synchronize_cache(ScsiCommand *command);
-void sbc_start_stop_unit(ScsiCommand *command);
 
 /* sbc-verify.c */
 void sbc_verify(ScsiCommand *command);
@@ -47,3 +82,21 @@ void sbc_unmap(ScsiCommand *command);
 
 /* sbc-write-same.c */
 void sbc_write_same(ScsiCommand *command);
+
+/* sbc-atomic.c */
+void sbc_compare_and_write(ScsiCommand *command);
+void sbc_write_atomic(ScsiCommand *command);
+void sbc_or_write(ScsiCommand *command);
+
+/* sbc-status.c */
+void sbc_get_lba_status(ScsiCommand *command);
+void sbc_pre_fetch(ScsiCommand *command);
+void sbc_read_defect_data_10(ScsiCommand *command);
+void sbc_read_defect_data_12(ScsiCommand *command);
+
+/* sbc-erase.c */
+void sbc_sanitize_overwrite(ScsiCommand *command);
+void sbc_sanitize_block_erase(ScsiCommand *command);
+void sbc_sanitize_cryptographic_erase(ScsiCommand *command);
+void sbc_sanitize_exit_failure_mode(ScsiCommand *command);
+void sbc_format_unit(ScsiCommand *command);

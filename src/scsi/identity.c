@@ -199,10 +199,18 @@ put_name(guint8 *p, guint8 association, const char *name)
 }
 
 guint16
+identity_put_port_name(const char *target_name, guint16 target_port_group, guint8 *buffer)
+{
+    char name[256];
+
+    (void)g_snprintf(name, sizeof(name), "%s,t,0x%04x", target_name, target_port_group);
+    return put_name(buffer, ASSOCIATION_PORT, name);
+}
+
+guint16
 identity_put_port(const char *target_name, guint16 relative_target_port, guint16 target_port_group,
                   guint8 *buffer)
 {
-    char name[256];
     guint8 body[4] = { 0 };
     guint16 n = 0;
 
@@ -211,8 +219,7 @@ identity_put_port(const char *target_name, guint16 relative_target_port, guint16
     put_be16(body + 2, target_port_group);
     n += put_designator(buffer + n, CODE_SET_BINARY, ASSOCIATION_PORT, TYPE_PORT_GROUP, body, 4);
 
-    (void)g_snprintf(name, sizeof(name), "%s,t,0x%04x", target_name, target_port_group);
-    n += put_name(buffer + n, ASSOCIATION_PORT, name);
+    n += identity_put_port_name(target_name, target_port_group, buffer + n);
     n += put_name(buffer + n, ASSOCIATION_DEVICE, target_name);
     return n;
 }

@@ -35,3 +35,6 @@ void identity_init(Identity *identity, const LuConfig *config);
  */
 guint16 identity_put_port(const char *target_name, guint16 relative_target_port,
                           guint16 target_port_group, guint8 *buffer);
+
+/* The SCSI name of the port alone, likewise */
+guint16 identity_put_port_name(const char *target_name, guint16 target_port_group, guint8 *buffer);

@@ -45,6 +45,8 @@ encode_standard(const ScsiCommand *command, guint8 *data)
     if (command->nexus_lun != NULL) {
         const Identity *identity = &scsi_command_lu(command)->identity;
 
+        if (scsi_command_lu(command)->is_removable)
+            data[1] = 0x80; /* RMB */
         memcpy(data + 8, identity->vendor, 8);
         memcpy(data + 16, identity->product, 16);
         memcpy(data + 32, identity->revision, 4);

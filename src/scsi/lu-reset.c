@@ -26,21 +26,28 @@
 
 #include "scsi/lu-shard.h"
 #include "scsi/range-lock.h"
+#include "scsi/reservation.h"
 
 static void reset_next(Lu *lu);
 
-static void
-lu_send_all(Lu *lu, MessageFn deliver)
+void
+lu_broadcast(Lu *lu, MessageFn deliver)
 {
     lu->n_reset_answers = lu->n_workers;
     for (guint i = 0; i < lu->n_workers; i++)
         worker_send(lu->workers[i], &lu->shards[i].reset_message, deliver);
 }
 
-static void
-answer_home(LuShard *shard, MessageFn deliver)
+void
+lu_answer_home(LuShard *shard, MessageFn deliver)
 {
     worker_send(shard->lu->workers[shard->lu->home], &shard->reset_message, deliver);
+}
+
+gboolean
+lu_count_answer(Lu *lu)
+{
+    return --lu->n_reset_answers == 0;
 }
 
 /* Requester's thread */
@@ -52,24 +59,57 @@ on_reset_done(Message *message)
     reset->done(reset);
 }
 
+void
+lu_manage_end(Lu *lu)
+{
+    ListLink *link = list_pop(&lu->resets);
+    LuReset *reset;
+
+    g_assert(link != NULL);
+    reset = list_entry(link, LuReset, link);
+    mailbox_send(reset->reply_to, &reset->message, on_reset_done);
+    if (lu->is_starting)
+        return;
+
+    reset_next(lu);
+    lu_shard_check_released(&lu->shards[lu->home]);
+}
+
+static void
+return_stale(LuReset *reset)
+{
+    reset->is_stale = TRUE;
+    mailbox_send(reset->reply_to, &reset->message, on_reset_done);
+}
+
+/* All but the first one, which is what aborts */
+void
+lu_return_stale(Lu *lu)
+{
+    const ListLink *first = list_first(&lu->resets);
+
+    lu->abort_generation++;
+    list_foreach_safe(link, &lu->resets) {
+        LuReset *reset = list_entry(link, LuReset, link);
+
+        if (link != first && reset->is_command) {
+            list_unlink(link);
+            return_stale(reset);
+        }
+    }
+}
+
 /* Home: UA_RAISED */
 static void
 on_ua_raised(Message *message)
 {
     Lu *lu = list_entry(message, LuShard, reset_message)->lu;
-    ListLink *link;
-    LuReset *reset;
 
-    if (--lu->n_reset_answers > 0)
+    if (!lu_count_answer(lu))
         return;
 
-    link = list_pop(&lu->resets);
-    g_assert(link != NULL);
-    reset = list_entry(link, LuReset, link);
-    mailbox_send(reset->reply_to, &reset->message, on_reset_done);
-
-    reset_next(lu);
-    lu_shard_check_released(&lu->shards[lu->home]);
+    reservation_reset_done(lu);
+    lu_manage_end(lu);
 }
 
 /* Shard: RAISE_UA */
@@ -78,14 +118,16 @@ on_raise_ua(Message *message)
 {
     LuShard *shard = list_entry(message, LuShard, reset_message);
 
-    /* Home changes neither the head of its queue nor this field before all have answered */
+    /* Home changes neither the head of its queue nor what is read here before all have answered */
+    lu_shard_set_state(shard, &shard->lu->state);
+    reservation_shard_take(shard);
     list_foreach(link, &shard->nexus_luns) {
         NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
 
         unit_attention_raise(&nexus_lun->attentions, shard->reset_attention);
     }
 
-    answer_home(shard, on_ua_raised);
+    lu_answer_home(shard, on_ua_raised);
 }
 
 /* Home: TASKS_ABORTED */
@@ -94,14 +136,14 @@ on_tasks_aborted(Message *message)
 {
     Lu *lu = list_entry(message, LuShard, reset_message)->lu;
 
-    if (--lu->n_reset_answers == 0)
-        lu_send_all(lu, on_raise_ua);
+    if (lu_count_answer(lu))
+        lu_broadcast(lu, on_raise_ua);
 }
 
 static void
 on_abort_wait_ended(ScsiAbortWait *wait)
 {
-    answer_home(list_entry(wait, LuShard, reset_wait), on_tasks_aborted);
+    lu_answer_home(list_entry(wait, LuShard, reset_wait), on_tasks_aborted);
 }
 
 static ScsiCommand *
@@ -125,6 +167,9 @@ on_abort_tasks(Message *message)
     ScsiCommand *command;
 
     shard->statistics.n_resets++;
+    shard->abort_generation++;
+    list_foreach(link, &shard->nexus_luns)
+        nexus_lun_set_preventing(list_entry(link, NexusLun, shard_link), FALSE);
 
     /* From the start each time: a transport may take its nexus away when a command ends */
     while ((command = shard_find_live(shard)) != NULL)
@@ -138,18 +183,39 @@ on_abort_tasks(Message *message)
 }
 
 static void
-reset_next(Lu *lu)
+start(Lu *lu, LuReset *reset)
 {
-    ListLink *link = list_first(&lu->resets);
-    const LuReset *reset;
-
-    if (link == NULL)
+    if (reset->run != NULL) {
+        reset->run(reset);
         return;
+    }
 
-    reset = list_entry(link, LuReset, link);
     for (guint i = 0; i < lu->n_workers; i++)
         lu->shards[i].reset_attention = reset->attention;
-    lu_send_all(lu, reset->attention_only ? on_raise_ua : on_abort_tasks);
+    if (reset->attention_only) {
+        lu_broadcast(lu, on_raise_ua);
+        return;
+    }
+
+    lu_state_reset(lu);
+    reservation_reset(lu);
+    lu_broadcast(lu, on_abort_tasks);
+    lu_return_stale(lu);
+}
+
+/* A loop, for what has nothing to wait for ends from inside */
+static void
+reset_next(Lu *lu)
+{
+    const ListLink *started = NULL;
+    ListLink *link;
+
+    lu->is_starting = TRUE;
+    while ((link = list_first(&lu->resets)) != NULL && link != started) {
+        started = link;
+        start(lu, list_entry(link, LuReset, link));
+    }
+    lu->is_starting = FALSE;
 }
 
 /* Home */
@@ -159,6 +225,11 @@ on_reset_request(Message *message)
     LuReset *reset = list_entry(message, LuReset, message);
     Lu *lu = reset->lu;
     gboolean is_first = list_is_empty(&lu->resets);
+
+    if (reset->is_command && reset->abort_generation != lu->abort_generation) {
+        return_stale(reset);
+        return;
+    }
 
     list_init(&reset->link);
     list_append(&lu->resets, &reset->link);
@@ -240,7 +311,8 @@ lu_shard_check_released(LuShard *shard)
 
     if (!shard->release_wanted || !list_is_empty(&shard->nexus_luns) || shard->n_requests > 0)
         return;
-    if (shard->worker->index == lu->home && (!list_is_empty(&lu->resets) || range_lock_is_busy(lu)))
+    if (shard->worker->index == lu->home &&
+        (!list_is_empty(&lu->resets) || range_lock_is_busy(lu) || lu_erase_is_busy(lu)))
         return;
 
     shard->release_wanted = FALSE;
@@ -252,6 +324,8 @@ on_release(Message *message)
 {
     LuShard *shard = list_entry(message, LuShard, release_message);
 
+    if (shard->worker->index == shard->lu->home)
+        lu_erase_stop(shard->lu);
     shard->release_wanted = TRUE;
     lu_shard_check_released(shard);
 }

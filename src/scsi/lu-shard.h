@@ -6,10 +6,14 @@
 
 #include "scsi/abort-wait.h"
 #include "scsi/identity.h"
+#include "scsi/lu-erase.h"
+#include "scsi/lu-notes.h"
 #include "scsi/lu-reset.h"
+#include "scsi/lu-state.h"
 #include "scsi/lu.h"
 #include "scsi/lun.h"
 #include "scsi/nexus.h"
+#include "scsi/reservation.h"
 #include "scsi/unit-attention.h"
 
 /*
@@ -56,13 +60,17 @@ struct RangeLock {
     ScsiCommand *holder; /* NULL: the slot is free */
     guint64 offset;      /* what is locked, whole physical blocks */
     guint64 end;
+    gboolean excludes_reads;
     guint n_waiting;      /* answers of shards */
     RangeMember *members; /* one a worker */
 
-    /* The write that is carried out */
+    /* What is carried out */
+    RangeOp op;
+    gboolean is_comparing;
+    const guint8 *compare;
     guint64 write_offset;
     guint64 write_end;
-    const guint8 *data;
+    guint8 *data;
     IoFlags flags;
     void (*done)(Io *io);
     guint64 position; /* of the window */
@@ -85,13 +93,32 @@ struct LuShard {
     ListLink stall_link;
     guint n_requests; /* resets of nexuses here that are under way */
     LuStatistics statistics;
+    LuState state;      /* a copy: see lu-state.h */
+    guint n_preventing; /* nexuses here that prevent the removal of the medium */
+    union {             /* the answer to an errand's question, read by home */
+        LuStatistics statistics;
+        gboolean is_preventing;
+    } asked;
+    gboolean state_waits;    /* LU_CHANGED, for commands in flight */
+    struct LuChange *change; /* written by home while @reset_message is there */
 
     Message reset_message;
+    guint64 abort_generation;  /* broadcasts that aborted commands here, so far */
     SenseCode reset_attention; /* written by home while @reset_message is there */
     ScsiAbortWait reset_wait;
 
+    Reservations *reservations; /* in force here */
+    gboolean change_waits;      /* LU_CHANGED, for commands in flight */
+
     Message release_message;
     gboolean release_wanted;
+
+    Message erase_message;
+    EraseState erase_state;
+    gboolean erase_is_waiting;   /* for own I/O in flight, before it answers ERASE_BEGUN */
+    guint16 erase_progress;      /* of 65536 */
+    guint16 erase_progress_next; /* written by home while @erase_message is there */
+    List erase_waiters;          /* commands that wait for the end */
 
     guint8 padding[64]; /* the next one belongs to another thread */
 };
@@ -104,6 +131,10 @@ struct Lu {
     guint block_shift;
     gboolean can_unmap; /* thin provisioned */
     gboolean lenient_cdb;
+    SenseCode not_ready; /* NONE: ready */
+    guint64 known_size;  /* not ready: see LuConfig */
+    gboolean is_removable;
+    guint8 changeable_mode; /* MODE_BIT of what MODE SELECT may change here */
     Worker **workers;
     guint n_workers;
     guint home;
@@ -112,8 +143,22 @@ struct Lu {
     /* of the home worker */
     List resets; /* the first one is under way */
     guint n_reset_answers;
+    guint64 abort_generation; /* broadcasts that abort commands, so far */
+    gboolean is_starting;     /* the first one is being begun */
+    LuState state;
+    guint8 default_mode;
+    guint8 saved_mode;
+    LuStatistics log_base; /* what LOG SELECT has reset the counters at */
+    LuNotes *notes;
+    Reservations *reservations;
+    ReservationChange change; /* under way while @next is set */
+    LuPersist persist;
+    gboolean can_keep; /* reservations, over a loss of power */
+    guint16 *ports;    /* relative target ports that lead here */
+    guint n_ports;
     List range_queue;
     RangeLock range_locks[LU_RANGE_LOCKS];
+    LuErase erase;
 
     /* of the control thread */
     guint n_unreleased;
@@ -128,13 +173,19 @@ struct NexusLun {
     LuShard *shard;
     guint16 lun;
     gboolean read_only;
-    gboolean is_leaving; /* not in the map any more, waits for its commands */
+    gboolean is_leaving;    /* not in the map any more, waits for its commands */
+    gboolean is_preventing; /* the removal of the medium */
+    guint8 *echo;           /* NULL until it is first written */
+    guint32 echo_length;
     ListLink shard_link;
     ListLink leaving_link;
     List tasks;      /* by age */
     List waiting;    /* for task ordering, by age */
     guint n_special; /* ORDERED and HEAD OF QUEUE in @tasks */
     UnitAttentions attentions;
+    guint8 denied; /* 1 << PrClass: refused because of a reservation */
+    gboolean holds_reserve;
+    gboolean is_preempted; /* by the change under way */
 };
 
 struct Nexus {
@@ -149,6 +200,9 @@ struct Nexus {
     List leaving;
     List tasks; /* commands to no logical unit */
     guint n_commands;
+    guint n_leaves; /* see nexus_leave() */
+    void (*left)(gpointer user_data);
+    gpointer left_data;
 };
 
 static inline ScsiWorker *
@@ -195,8 +249,20 @@ void scsi_abort_wait_command_ended(ScsiWorker *scsi, guint64 sequence, const Scs
 
 /* lu-reset.c */
 void lu_shard_check_released(LuShard *shard);
+void lu_answer_home(LuShard *shard, MessageFn deliver);
 
 /* lu.c */
+void lu_state_reset(Lu *lu);                                   /* home: as after power on */
+void lu_shard_set_state(LuShard *shard, const LuState *state); /* on its worker */
+void nexus_lun_set_preventing(NexusLun *nexus_lun, gboolean preventing); /* on its worker */
+
+static inline gboolean
+nexus_lun_is_protected(const NexusLun *nexus_lun)
+{
+    return nexus_lun->read_only || nexus_lun->lu->info->read_only ||
+           lu_state_has(&nexus_lun->shard->state, MODE_SWP);
+}
+
 static inline LuShard *
 lu_shard(Lu *lu, const Worker *worker)
 {

@@ -20,6 +20,53 @@ shard_init(LuShard *shard, Lu *lu, Worker *worker)
     list_init(&shard->reset_wait.link);
 }
 
+/*
+ * State
+ */
+
+void
+lu_shard_set_state(LuShard *shard, const LuState *state)
+{
+    const Lu *lu = shard->lu;
+
+    shard->state = *state;
+    backstore_set_write_through(lu->store, shard->worker,
+                                lu->info->write_cache && !lu_state_has(state, MODE_WCE));
+}
+
+void
+lu_state_reset(Lu *lu)
+{
+    lu->state.mode = lu->saved_mode;
+    lu->state.power_condition = POWER_ACTIVE;
+}
+
+void
+nexus_lun_set_preventing(NexusLun *nexus_lun, gboolean preventing)
+{
+    if (nexus_lun->is_preventing == preventing)
+        return;
+
+    nexus_lun->is_preventing = preventing;
+    nexus_lun->shard->n_preventing += preventing ? 1 : -1;
+}
+
+static void
+state_init(Lu *lu)
+{
+    lu->changeable_mode = MODE_BIT(MODE_D_SENSE) | MODE_BIT(MODE_SWP);
+    if (lu->info->write_cache) {
+        lu->changeable_mode |= MODE_BIT(MODE_WCE);
+        lu->default_mode = MODE_BIT(MODE_WCE);
+    }
+
+    lu->saved_mode = lu->default_mode;
+    lu->notes = g_new0(LuNotes, 1);
+    lu_state_reset(lu);
+    for (guint i = 0; i < lu->n_workers; i++)
+        lu_shard_set_state(&lu->shards[i], &lu->state);
+}
+
 Lu *
 lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_workers, guint home)
 {
@@ -34,6 +81,9 @@ lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_worke
     lu->block_shift = (guint)g_bit_nth_lsf(lu->info->block_size, -1);
     lu->can_unmap = config->thin && lu->info->can_unmap;
     lu->lenient_cdb = config->lenient_cdb;
+    lu->not_ready = config->not_ready;
+    lu->known_size = config->known_size;
+    lu->is_removable = config->removable;
     lu->workers = workers;
     lu->n_workers = n_workers;
     lu->home = home;
@@ -41,7 +91,10 @@ lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_worke
     for (guint i = 0; i < n_workers; i++)
         shard_init(&lu->shards[i], lu, workers[i]);
     list_init(&lu->resets);
+    state_init(lu);
     range_lock_init(lu);
+    reservation_lu_init(lu, config);
+    lu_erase_init(lu, config);
     return lu;
 }
 
@@ -54,10 +107,21 @@ lu_free(Lu *lu)
     for (guint i = 0; i < lu->n_workers; i++)
         g_assert(list_is_empty(&lu->shards[i].nexus_luns));
 
+    reservation_lu_deinit(lu);
     range_lock_deinit(lu);
+    lu_erase_deinit(lu);
+    g_free(lu->notes);
     g_free(lu->shards);
     g_free(lu->name);
     g_free(lu);
+}
+
+gboolean
+lu_is_same_unit(const Lu *a, const Lu *b)
+{
+    return a == b || (a->identity.designators_length == b->identity.designators_length &&
+                      memcmp(a->identity.designators, b->identity.designators,
+                             a->identity.designators_length) == 0);
 }
 
 void

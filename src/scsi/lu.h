@@ -21,6 +21,39 @@
  */
 
 typedef struct Lu Lu;
+typedef struct LuPersist LuPersist;
+
+/**
+ * LuPersistFn - keep the reservations of a logical unit
+ *
+ * Called on the thread that drains LuConfig.persist_to, with every change before it is in force. The
+ * text, NULL when there is nothing in it, is for the unit that takes this one's place while the
+ * service runs. When @keep is set it has to be on stable storage, and else nothing may be there,
+ * before lu_persisted() is called, from that thread; no other change comes before.
+ */
+typedef void (*LuPersistFn)(LuPersist *persist, gpointer user_data);
+
+struct LuPersist {
+    Message message;
+    Lu *lu;
+    char *text;
+    gboolean keep; /* it outlives a loss of power */
+
+    /* private to scsi */
+    MessageFn stored; /* on the home worker */
+    Mailbox *to;
+    LuPersistFn fn;
+    gpointer user_data;
+    gboolean success;
+};
+
+void lu_persisted(LuPersist *persist, gboolean success);
+
+/* Whether a stored text can be used for LuConfig.reservations */
+gboolean lu_check_reservations(const char *text, gsize size, GError **ret_error);
+
+/* The same for LuConfig.erase */
+gboolean lu_check_erase(const char *text, gsize size, GError **ret_error);
 
 typedef struct {
     const char *name;     /* of the backstore, for messages */
@@ -33,12 +66,27 @@ typedef struct {
     guint8 naa6[16];      /* first byte 0: none; else an NAA 6h identifier */
     gboolean thin;        /* report logical block provisioning */
     gboolean lenient_cdb; /* reserved bits of CDBs are not checked */
+    LuPersistFn persist;  /* NULL: reservations live and die with the unit */
+    gboolean can_keep;    /* @persist has stable storage */
+    gpointer persist_data;
+    Mailbox *persist_to;       /* of the thread that stores */
+    LuPersistFn persist_erase; /* the same for SANITIZE and FORMAT UNIT; NULL: ends with the unit */
+    const char *erase;         /* what was stored, checked by lu_check_erase(), or NULL: goes on */
+    gsize erase_size;
+    const char *reservations; /* what was stored, checked by lu_check_reservations(), or NULL */
+    gsize reservations_size;
+    gboolean is_power_on; /* that was before a loss of power */
+    gboolean removable;   /* the medium can be ejected and loaded */
+    SenseCode not_ready;  /* NONE: ready; else there is no medium, and this is why */
+    guint64 known_size;   /* not ready: bytes that initiators were told before; 0: they were not */
 } LuConfig;
 
 typedef struct {
     guint64 n_commands;
     guint64 n_reads, n_writes;
-    guint64 bytes_read, bytes_written;
+    guint64 bytes_read, bytes_written, bytes_verified;
+    guint64 read_usec, write_usec; /* from arrival to status, summed up */
+    guint64 n_read_failures, n_write_failures, n_verify_failures; /* of the backstore */
     guint64 n_errors; /* commands that ended in CHECK CONDITION but for unit attentions */
     guint64 n_resets, n_aborts;
     guint64 latency[32]; /* histogram: bucket i counts commands of 2^i to 2^(i+1)-1 µs */
@@ -75,6 +123,41 @@ void lu_get_statistics(const Lu *lu, guint worker_index, LuStatistics *ret_stati
 
 /* The same of the backstore under it */
 void lu_get_store_statistics(const Lu *lu, guint worker_index, BackstoreStatistics *ret_statistics);
+
+/*
+ * Reservations, for the administrator
+ */
+
+typedef struct {
+    char *initiator_port; /* "NAME,i,0xISID" */
+    guint16 relative_target_port;
+    guint64 key;
+    gboolean is_holder;
+} LuRegistration;
+
+typedef struct {
+    guint32 generation;
+    guint8 type; /* of the persistent reservation as in READ RESERVATION, 0: there is none */
+    gboolean aptpl;
+    char *reserved_by; /* by RESERVE: an initiator port, or NULL */
+    guint n_registrations;
+    LuRegistration *registrations;
+} LuReservation;
+
+typedef void (*LuReservationFn)(Lu *lu, const LuReservation *reservation, gpointer user_data);
+typedef void (*LuClearedFn)(Lu *lu, gboolean success, gpointer user_data);
+
+/* What is reserved, in the order of changes; @reservation is valid during @done */
+void lu_get_reservation(Lu *lu, Mailbox *reply_to, LuReservationFn done, gpointer user_data);
+
+/* Remove all registrations and reservations; @done with FALSE when that could not be stored */
+void lu_clear_reservations(Lu *lu, Mailbox *reply_to, LuClearedFn done, gpointer user_data);
+
+/* The target ports through which the unit can be reached: what ALL_TG_PT means. Control thread. */
+void lu_set_target_ports(Lu *lu, const guint16 *relative_ports, guint n_ports);
+
+/* Whether both have one identity: for initiators they are one unit at different times */
+gboolean lu_is_same_unit(const Lu *a, const Lu *b);
 
 const char *lu_name(const Lu *lu);
 void lu_format_serial(const LuConfig *config, char *text, gsize size); /* what VPD 80 shows */

@@ -4,19 +4,19 @@
 /*
  * Mode pages
  *
- * A table of pages with an encoder each; page 3Fh is the table itself. No
- * parameter can be changed or saved, so the changeable values are all zero and
- * the saved ones do not exist.
+ * A table of pages with an encoder each; page 3Fh and subpage FFh are the table
+ * itself. A second table says where in the pages the bits are that MODE SELECT
+ * can change (see mode-select.c); their current values are in the LuState of
+ * the shard.
  */
+
+#include "scsi/mode.h"
 
 #include <string.h>
 
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
 #include "util/bytes.h"
-
-#define PAGE_ALL    0x3f
-#define SUBPAGE_ALL 0xff
 
 #define DEVICE_SPECIFIC_WP     0x80
 #define DEVICE_SPECIFIC_DPOFUA 0x10
@@ -27,12 +27,6 @@ typedef enum {
     PC_DEFAULT,
     PC_SAVED,
 } PageControl;
-
-typedef struct {
-    guint8 code;
-    guint8 length; /* after the two bytes of the header */
-    void (*encode)(const Lu *lu, guint8 *page);
-} ModePage;
 
 /* Nothing is retried, nothing is reassigned by command */
 static void
@@ -47,16 +41,16 @@ encode_nothing(const Lu *lu, guint8 *page)
 }
 
 static void
-encode_caching(const Lu *lu, guint8 *page)
-{
-    page[2] = lu->info->write_cache ? 0x04 : 0x00; /* WCE */
-}
-
-static void
 encode_control(const Lu *lu, guint8 *page)
 {
     page[2] = 0x20; /* TST=001b: a task set for each nexus */
     page[3] = 0x10; /* queue algorithm modifier: unrestricted reordering */
+}
+
+static void
+encode_control_extension(const Lu *lu, guint8 *page)
+{
+    page[4] = 0x02; /* SCSIP: SET TIMESTAMP takes precedence */
 }
 
 static void
@@ -67,64 +61,159 @@ encode_exceptions(const Lu *lu, guint8 *page)
 
 /* clang-format off */
 static const ModePage pages[] = {
-    { 0x01, 0x0a, encode_error_recovery },
-    { 0x02, 0x0e, encode_nothing },
-    { 0x08, 0x12, encode_caching },
-    { 0x0a, 0x0a, encode_control },
-    { 0x1c, 0x0a, encode_exceptions },
+    { 0x01, 0x00, 0x0a, FALSE, encode_error_recovery },
+    { 0x02, 0x00, 0x0e, FALSE, encode_nothing },           /* disconnect-reconnect */
+    { 0x08, 0x00, 0x12, FALSE, encode_nothing },           /* caching */
+    { 0x0a, 0x00, 0x0a, FALSE, encode_control },
+    { 0x0a, 0x01, 0x1c, FALSE, encode_control_extension },
+    { 0x1a, 0x00, 0x26, FALSE, encode_nothing },           /* power condition: no timer runs */
+    { 0x1c, 0x00, 0x0a, FALSE, encode_exceptions },
+    { 0x1c, 0x02, 0x0c, TRUE,  encode_nothing },           /* logical block provisioning: no thresholds */
+};
+
+/* Where the changeable bits are */
+static const struct {
+    ModeParameter parameter;
+    guint8 code, byte, mask;
+} bits[] = {
+    { MODE_D_SENSE, 0x0a, 2, 0x04 },
+    { MODE_SWP,     0x0a, 4, 0x08 },
+    { MODE_WCE,     0x08, 2, 0x04 },
 };
 /* clang-format on */
 
+G_STATIC_ASSERT(G_N_ELEMENTS(bits) == MODE_N_PARAMETERS);
+
+static gboolean
+has_page(const Lu *lu, const ModePage *page)
+{
+    return !page->thin_only || lu->can_unmap;
+}
+
+const ModePage *
+mode_page_find(const Lu *lu, guint8 code, guint8 subpage)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
+        if (pages[i].code == code && pages[i].subpage == subpage && has_page(lu, &pages[i]))
+            return &pages[i];
+    }
+
+    return NULL;
+}
+
+guint
+mode_page_encode_changeable(const ModePage *page, guint8 mode, guint8 *data)
+{
+    guint header = mode_page_header(page);
+
+    data[0] = page->code;
+    if (page->subpage != 0) {
+        data[0] |= MODE_PAGE_SPF;
+        data[1] = page->subpage;
+        put_be16(data + 2, page->length);
+    } else {
+        data[1] = (guint8)page->length;
+    }
+
+    for (gsize i = 0; i < G_N_ELEMENTS(bits); i++) {
+        if (page->code == bits[i].code && page->subpage == 0 && mode & MODE_BIT(bits[i].parameter))
+            data[bits[i].byte] |= bits[i].mask;
+    }
+
+    return header + page->length;
+}
+
+guint
+mode_page_encode(const ModePage *page, const Lu *lu, guint8 mode, guint8 *data)
+{
+    page->encode(lu, data);
+    return mode_page_encode_changeable(page, mode, data);
+}
+
+guint8
+mode_page_decode(const ModePage *page, const guint8 *data)
+{
+    guint8 mode = 0;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(bits); i++) {
+        if (page->code == bits[i].code && page->subpage == 0 && data[bits[i].byte] & bits[i].mask)
+            mode |= MODE_BIT(bits[i].parameter);
+    }
+
+    return mode;
+}
+
+/*
+ * MODE SENSE
+ */
+
+static guint
+encode_page(const ModePage *page, const ScsiCommand *command, PageControl control, guint8 *data)
+{
+    const LuShard *shard = command->nexus_lun->shard;
+    const Lu *lu = shard->lu;
+
+    switch (control) {
+    case PC_CHANGEABLE:
+        return mode_page_encode_changeable(page, lu->changeable_mode, data);
+    case PC_DEFAULT:
+        return mode_page_encode(page, lu, lu->default_mode, data);
+    case PC_SAVED:
+    case PC_CURRENT:
+        break;
+    }
+
+    return mode_page_encode(page, lu, shard->state.mode, data);
+}
+
 /* Returns the bytes written, 0 when there is no such page */
 static guint32
-encode_pages(const Lu *lu, guint8 code, PageControl control, guint8 *data)
+encode_pages(const ScsiCommand *command, guint8 *data)
 {
+    guint8 code = command->cdb[2] & 0x3f, subpage = command->cdb[3];
+    const Lu *lu = scsi_command_lu(command);
     guint32 n = 0;
 
     for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
-        if (code != PAGE_ALL && code != pages[i].code)
+        if (!has_page(lu, &pages[i]))
             continue;
-
-        data[n] = pages[i].code;
-        data[n + 1] = pages[i].length;
-        if (control != PC_CHANGEABLE)
-            pages[i].encode(lu, data + n);
-        n += 2 + pages[i].length;
+        if ((code == MODE_PAGE_ALL || code == pages[i].code) &&
+            (subpage == MODE_SUBPAGE_ALL || subpage == pages[i].subpage))
+            n += encode_page(&pages[i], command, (PageControl)(command->cdb[2] >> 6), data + n);
     }
 
     return n;
 }
 
-/* Returns the bytes written */
+/* Returns the bytes written. Without a medium there are no blocks. */
 static guint32
-encode_block_descriptor(const Lu *lu, gboolean is_long, guint8 *data)
+encode_block_descriptor(const ScsiCommand *command, gboolean is_long, guint8 *data)
 {
-    guint64 n_blocks = lu_n_blocks(lu);
+    const LuShard *shard = command->nexus_lun->shard;
+    guint64 n_blocks = shard->state.is_ejected ? 0 : lu_n_blocks(shard->lu);
 
     if (is_long) {
         put_be64(data, n_blocks);
-        put_be32(data + 12, lu_block_size(lu));
+        put_be32(data + 12, lu_block_size(shard->lu));
         return 16;
     }
 
     put_be32(data, (guint32)MIN(n_blocks, G_MAXUINT32));
-    put_be24(data + 5, lu_block_size(lu));
+    put_be24(data + 5, lu_block_size(shard->lu));
     return 8;
 }
 
 static guint8
 device_specific(const ScsiCommand *command)
 {
-    gboolean read_only = command->nexus_lun->read_only || scsi_command_lu(command)->info->read_only;
-
-    return DEVICE_SPECIFIC_DPOFUA | (read_only ? DEVICE_SPECIFIC_WP : 0);
+    return DEVICE_SPECIFIC_DPOFUA |
+           (nexus_lun_is_protected(command->nexus_lun) ? DEVICE_SPECIFIC_WP : 0);
 }
 
-/* Returns the bytes of the whole parameter data, 0 when the command was failed */
+/* Returns the bytes of the whole parameter data, 0 when there is no such page */
 static guint32
-encode_parameters(ScsiCommand *command, guint8 *data)
+encode_parameters(const ScsiCommand *command, guint8 *data)
 {
-    const Lu *lu = scsi_command_lu(command);
     gboolean is_ten = command->op->cdb_length == 10;
     gboolean has_descriptor = (command->cdb[1] & 0x08) == 0; /* DBD */
     gboolean is_long = is_ten && (command->cdb[1] & 0x10);   /* LLBAA */
@@ -132,14 +221,11 @@ encode_parameters(ScsiCommand *command, guint8 *data)
     guint32 descriptor = 0, n;
 
     if (has_descriptor)
-        descriptor = encode_block_descriptor(lu, is_long, data + header);
+        descriptor = encode_block_descriptor(command, is_long, data + header);
 
-    n = encode_pages(lu, command->cdb[2] & 0x3f, (PageControl)(command->cdb[2] >> 6),
-                     data + header + descriptor);
-    if (n == 0) {
-        scsi_command_fail_field(command, 2, 5);
+    n = encode_pages(command, data + header + descriptor);
+    if (n == 0)
         return 0;
-    }
 
     n += header + descriptor;
     if (is_ten) {
@@ -158,16 +244,11 @@ encode_parameters(ScsiCommand *command, guint8 *data)
 void
 mode_sense(ScsiCommand *command)
 {
-    guint8 page_code = command->cdb[2] & 0x3f;
-    guint8 subpage_code = command->cdb[3];
+    guint8 code = command->cdb[2] & 0x3f, subpage = command->cdb[3];
     guint32 length;
 
     if (command->cdb[2] >> 6 == PC_SAVED) {
         scsi_command_fail(command, SENSE_SAVING_NOT_SUPPORTED);
-        return;
-    }
-    if (subpage_code != 0 && !(page_code == PAGE_ALL && subpage_code == SUBPAGE_ALL)) {
-        scsi_command_fail_field(command, 3, 7);
         return;
     }
 
@@ -177,4 +258,9 @@ mode_sense(ScsiCommand *command)
     length = encode_parameters(command, command->data);
     if (length > 0)
         scsi_command_reply(command, length, operation_get_length(command->op, command->cdb));
+    else if (subpage != 0 &&
+             (code == MODE_PAGE_ALL || mode_page_find(scsi_command_lu(command), code, 0) != NULL))
+        scsi_command_fail_field(command, 3, 7);
+    else
+        scsi_command_fail_field(command, 2, 5);
 }

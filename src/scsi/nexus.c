@@ -8,6 +8,11 @@
  * set and its unit attentions. When the map changes, units that stay keep
  * theirs; one that goes is unreachable at once, its commands are aborted, and
  * its NexusLun lives on until the last of them has left the backstore.
+ *
+ * A unit whose backstore goes or comes back is replaced by another Lu with the
+ * same identity. For initiators it is the same unit, which became not ready or
+ * ready: commands that are under way end as if nothing had happened, and unit
+ * attentions tell what was lost.
  */
 
 #include "scsi/nexus.h"
@@ -31,6 +36,7 @@ nexus_lun_new(Nexus *nexus, const LunEntry *entry)
     list_init(&nexus_lun->waiting);
     list_append(&nexus_lun->shard->nexus_luns, &nexus_lun->shard_link);
     unit_attention_raise(&nexus_lun->attentions, SENSE_POWER_ON);
+    reservation_lun_init(nexus_lun);
     return nexus_lun;
 }
 
@@ -42,8 +48,11 @@ nexus_lun_free(NexusLun *nexus_lun)
     g_assert(list_is_empty(&nexus_lun->tasks));
     g_assert(list_is_empty(&nexus_lun->waiting));
 
+    nexus_lun_set_preventing(nexus_lun, FALSE);
+    reservation_lun_deinit(nexus_lun);
     list_unlink(&nexus_lun->shard_link);
     list_unlink(&nexus_lun->leaving_link);
+    g_free(nexus_lun->echo);
     g_free(nexus_lun);
     lu_shard_check_released(shard);
 }
@@ -68,16 +77,37 @@ nexus_lun_find_live(NexusLun *nexus_lun)
     return NULL;
 }
 
-/* Abort all commands of a unit that is not in the map any more, and free it after the last */
+static ScsiCommand *
+find_receiving(const NexusLun *nexus_lun)
+{
+    list_foreach(link, &nexus_lun->tasks) {
+        ScsiCommand *command = list_entry(link, ScsiCommand, link);
+
+        if (command->state == SCSI_STATE_DATA_OUT)
+            return command;
+    }
+
+    return NULL;
+}
+
+/*
+ * Free it after the last command. Those of a unit that is not in the map any more are aborted; those
+ * of a unit that has a successor end by themselves, unless they wait for the initiator.
+ */
 static void
-nexus_lun_leave(NexusLun *nexus_lun)
+nexus_lun_leave(NexusLun *nexus_lun, gboolean has_successor)
 {
     ScsiCommand *command;
 
     list_append(&nexus_lun->nexus->leaving, &nexus_lun->leaving_link);
 
-    while ((command = nexus_lun_find_live(nexus_lun)) != NULL)
-        scsi_command_abort(command);
+    if (has_successor) {
+        while ((command = find_receiving(nexus_lun)) != NULL)
+            scsi_command_fail_transport(command, SENSE_NOT_READY_BECOMING_READY);
+    } else {
+        while ((command = nexus_lun_find_live(nexus_lun)) != NULL)
+            scsi_command_abort(command);
+    }
 
     nexus_lun->is_leaving = TRUE;
     if (list_is_empty(&nexus_lun->tasks))
@@ -139,6 +169,7 @@ nexus_free(Nexus *nexus)
         return;
 
     g_assert(nexus->n_commands == 0);
+    g_assert(nexus->n_leaves == 0);
     g_assert(list_is_empty(&nexus->leaving));
     g_assert(list_is_empty(&nexus->tasks));
 
@@ -151,22 +182,68 @@ nexus_free(Nexus *nexus)
     g_free(nexus);
 }
 
+/* What initiators were told of its size, 0: nothing */
+static guint64
+known_size(const Lu *lu)
+{
+    return lu->not_ready != SENSE_NONE ? lu->known_size : lu->info->size;
+}
+
+/* @nexus_lun takes the place of @old, whose unit it is too */
+static void
+succeed(NexusLun *nexus_lun, const NexusLun *old)
+{
+    const Lu *lu = nexus_lun->lu;
+    UnitAttentions *attentions = &nexus_lun->attentions;
+    gboolean was_ready = old->lu->not_ready == SENSE_NONE;
+
+    /* With the old one went what power loss would have taken too: mode parameters, reservations */
+    *attentions = old->attentions;
+    if (was_ready)
+        unit_attention_raise(attentions, SENSE_POWER_ON);
+    if (lu->not_ready != SENSE_NONE)
+        return;
+
+    if (!was_ready)
+        unit_attention_raise(attentions, SENSE_NOT_READY_TO_READY);
+    if (known_size(old->lu) != 0 && known_size(old->lu) != lu->info->size)
+        unit_attention_raise(attentions, SENSE_CAPACITY_CHANGED);
+}
+
 /* The NexusLun for an entry of the new map: the old one where number and unit are the same */
 static NexusLun *
-adopt(Nexus *nexus, const LunEntry *entry)
+adopt(Nexus *nexus, const LunEntry *entry, gboolean luns_changed)
 {
     NexusLun *old = nexus_find_lun(nexus, entry->lun);
     NexusLun *nexus_lun = old;
 
     if (old == NULL || old->lu != entry->lu) {
         nexus_lun = nexus_lun_new(nexus, entry);
-        if (old != NULL)
+        if (old != NULL && lu_is_same_unit(old->lu, entry->lu))
+            succeed(nexus_lun, old);
+        else if (old != NULL)
             unit_attention_raise(&nexus_lun->attentions, SENSE_INQUIRY_DATA_CHANGED);
     }
 
     nexus_lun->read_only = entry->read_only;
-    unit_attention_raise(&nexus_lun->attentions, SENSE_REPORTED_LUNS_CHANGED);
+    if (luns_changed)
+        unit_attention_raise(&nexus_lun->attentions, SENSE_REPORTED_LUNS_CHANGED);
     return nexus_lun;
+}
+
+/* Whether initiators find other units than before, at other numbers */
+static gboolean
+luns_differ(const LunMap *a, const LunMap *b)
+{
+    if (a->n_entries != b->n_entries)
+        return TRUE;
+
+    for (guint i = 0; i < a->n_entries; i++) {
+        if (a->entries[i].lun != b->entries[i].lun ||
+            !lu_is_same_unit(a->entries[i].lu, b->entries[i].lu))
+            return TRUE;
+    }
+    return FALSE;
 }
 
 void
@@ -175,17 +252,20 @@ nexus_set_map(Nexus *nexus, LunMap *map)
     NexusLun **luns = g_new0(NexusLun *, MAX(map->n_entries, 1));
     NexusLun **old_luns = nexus->luns;
     LunMap *old_map = nexus->map;
+    gboolean luns_changed = luns_differ(old_map, map);
 
     for (guint i = 0; i < map->n_entries; i++)
-        luns[i] = adopt(nexus, &map->entries[i]);
+        luns[i] = adopt(nexus, &map->entries[i], luns_changed);
 
     (void)snapshot_ref(&map->snapshot);
     nexus->map = map;
     nexus->luns = luns;
 
     for (guint i = 0; i < old_map->n_entries; i++) {
-        if (nexus_find_lun(nexus, old_map->entries[i].lun) != old_luns[i])
-            nexus_lun_leave(old_luns[i]);
+        const NexusLun *now = nexus_find_lun(nexus, old_map->entries[i].lun);
+
+        if (now != old_luns[i])
+            nexus_lun_leave(old_luns[i], now != NULL && lu_is_same_unit(now->lu, old_luns[i]->lu));
     }
 
     g_free(old_luns);
@@ -196,6 +276,27 @@ guint
 nexus_n_commands(const Nexus *nexus)
 {
     return nexus->n_commands;
+}
+
+/* From the start each time: one that is empty frees itself */
+static void
+abort_leaving(Nexus *nexus)
+{
+    gboolean again = TRUE;
+
+    while (again) {
+        again = FALSE;
+        list_foreach(link, &nexus->leaving) {
+            NexusLun *nexus_lun = list_entry(link, NexusLun, leaving_link);
+            ScsiCommand *command = nexus_lun_find_live(nexus_lun);
+
+            if (command == NULL)
+                continue;
+            scsi_command_abort(command);
+            again = TRUE;
+            break;
+        }
+    }
 }
 
 void
@@ -210,6 +311,7 @@ nexus_abort_all(Nexus *nexus)
             scsi_command_abort(command);
     }
 
+    abort_leaving(nexus);
     while ((link = list_first(&nexus->tasks)) != NULL)
         scsi_command_abort(list_entry(link, ScsiCommand, link));
 }

@@ -25,6 +25,15 @@ typedef struct {
 /* @map: a reference is taken. Pending on each LU: 29/00. */
 Nexus *nexus_new(Worker *worker, const NexusConfig *config, LunMap *map);
 
+/**
+ * nexus_leave() - give up what ends with the nexus: what it has by RESERVE
+ *
+ * All commands have ended. The nexus is not freed and no command begins before @left was called.
+ *
+ * Returns: TRUE when there is nothing to wait for: @left is not called
+ */
+gboolean nexus_leave(Nexus *nexus, void (*left)(gpointer user_data), gpointer user_data);
+
 /* Asserts that all commands have ended */
 void nexus_free(Nexus *nexus);
 
@@ -45,7 +54,7 @@ void nexus_abort_all(Nexus *nexus);
 
 /* Per worker: called once before the first nexus, and after the last */
 typedef enum {
-    SCSI_EVENT_BACKSTORE_ERROR, /* I/O error that became MEDIUM or HARDWARE ERROR */
+    SCSI_EVENT_BACKSTORE_ERROR, /* I/O error that became NOT READY, MEDIUM or HARDWARE ERROR */
     SCSI_EVENT_STORE_FAILED,    /* after a failed flush */
     SCSI_EVENT_LU_STALLED,      /* a task management function waits for I/O above 5 s */
 } ScsiEventType;

@@ -54,6 +54,39 @@ void scsi_command_send(ScsiCommand *command, guint32 length, void (*resume)(Scsi
 void scsi_command_io(ScsiCommand *command, IoKind kind, IoFlags flags, guint64 offset,
                      guint64 length, void *buffer, void (*resume)(ScsiCommand *));
 
+/**
+ * scsi_command_atomic() - have the home worker change a range as one action
+ * @compare: @length bytes, for RANGE_COMPARE_AND_WRITE
+ * @buffer: @length bytes to write, or to merge by OR
+ *
+ * No other write, and but for RANGE_OR no read, of any session on any worker comes in between.
+ * Then look at command->io.result: besides -errno it may be RANGE_MISCOMPARE, nothing was written,
+ * and command->step is the offset of the first byte that differs.
+ */
+void scsi_command_atomic(ScsiCommand *command, RangeOp op, IoFlags flags, guint64 offset,
+                         guint64 length, const guint8 *compare, guint8 *buffer,
+                         void (*resume)(ScsiCommand *));
+
+/**
+ * scsi_command_ask_home() - send the command to the home worker of its logical unit
+ *
+ * It is the home's until scsi_command_answer(); then @resume sees command->io.result. For requests
+ * whose answer does not wait for anything but I/O: an abort waits for it.
+ */
+void scsi_command_ask_home(ScsiCommand *command, MessageFn deliver, void (*resume)(ScsiCommand *));
+void scsi_command_answer(ScsiCommand *command, gint64 result); /* on the home worker */
+
+static inline ScsiCommand *
+scsi_command_of_message(Message *message)
+{
+    return list_entry(message, ScsiCommand, message);
+}
+
+/* For scsi/lu-change.c: the command is on an errand to the home worker, an abort has to wait; and is
+ * back */
+void scsi_command_errand_started(ScsiCommand *command);
+void scsi_command_errand_ended(ScsiCommand *command, void (*resume)(ScsiCommand *));
+
 /* Go on in a later round of the loop, for long operations on stores that answer at once */
 void scsi_command_yield(ScsiCommand *command, void (*resume)(ScsiCommand *));
 
@@ -61,6 +94,14 @@ static inline Lu *
 scsi_command_lu(const ScsiCommand *command)
 {
     return command->nexus_lun->lu;
+}
+
+/* What a unit must have for the operation to exist on it */
+static inline gboolean
+operation_is_supported(const Operation *operation, const Lu *lu)
+{
+    return (!(operation->flags & OP_NEEDS_UNMAP) || lu->can_unmap) &&
+           (!(operation->flags & OP_REMOVABLE) || lu->is_removable);
 }
 
 /* Bytes of the request that has just ended */

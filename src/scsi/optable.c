@@ -43,6 +43,7 @@
 #define SUBPAGE              USED
 #define LEN8                 USED
 #define LEN16                USED, USED
+#define LEN24                LEN16, USED
 #define LEN32                LEN16, LEN16
 #define LBA32                LEN32
 #define LBA64                LEN32, LEN32
@@ -52,7 +53,10 @@
 #define OLD6(used, reserved) BYTE(used, 0xe0, reserved) /* byte 1 of six-byte CDBs */
 #define LBA21                OLD6(0x1f, 0x00), LEN16
 #define DPO_FUA              BITS(0x18, 0x03) /* RDPROTECT/WRPROTECT and RARC are unsupported */
-#define BYTCHK               BITS(0x06, 0x09) /* VRPROTECT and DPO are unsupported */
+#define BYTCHK               BITS(0x16, 0x09) /* VRPROTECT is unsupported */
+#define SANITIZE             BITS(0xbf, 0x40) /* IMMED, AUSE, service action */
+#define NO_BOUNDARY          BITS(0x00, 0x00), BITS(0x00, 0x00) /* ATOMIC BOUNDARY is unsupported */
+#define IGNORED_GROUP        BYTE(0x00, 0x1f, 0xe0)
 #define DPO_BYTCHK           BITS(0x12, 0x09) /* WRPROTECT and BYTCHK=1xb are unsupported */
 
 #define MAP(shift, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15)           \
@@ -88,21 +92,35 @@
 /* clang-format off */
 static const Operation rows[] = {
     { CDB6 (0x00, "TEST UNIT READY",      OLD6(0x00, 0x1f), R24, CONTROL),
-      NO_DATA, .pr_class = PR_CONFLICT, .flags = OP_WELL_KNOWN, .exec = spc_test_unit_ready },
+      NO_DATA, .pr_class = PR_STATUS, .flags = OP_WELL_KNOWN | OP_READY, .exec = spc_test_unit_ready },
     { CDB6 (0x03, "REQUEST SENSE",        OLD6(0x01, 0x1e), R16, LEN8, CONTROL),
-      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT, .length = { 4, 1 }, .exec = spc_request_sense },
+      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT | OP_ERASE_EXEMPT, .length = { 4, 1 }, .exec = spc_request_sense },
+    { CDB6 (0x04, "FORMAT UNIT",          BITS(0x3f, 0x00), R8, R16, CONTROL), /* FMTPINFO is unsupported */
+      OUT(FORMAT), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ERASES, .exec = sbc_format_unit },
     { CDB6 (0x08, "READ(6)",              LBA21, LEN8, CONTROL),
       IN, .pr_class = PR_READ, .flags = OP_MEDIUM | OP_ZERO_IS_256, .lba = { 1, 3 }, .length = { 4, 1 }, .exec = sbc_read },
     { CDB6 (0x0a, "WRITE(6)",             LBA21, LEN8, CONTROL),
       OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ZERO_IS_256, .lba = { 1, 3 }, .length = { 4, 1 }, .exec = sbc_write },
     { CDB6 (0x12, "INQUIRY",              OLD6(0x01, 0x1c), PAGE, LEN16, CONTROL),
-      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT, .length = { 3, 2 }, .exec = spc_inquiry },
+      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT | OP_ERASE_EXEMPT, .length = { 3, 2 }, .exec = spc_inquiry },
+    { CDB6 (0x15, "MODE SELECT(6)",       OLD6(0x10, 0x0e), R16, LEN8, CONTROL), /* SP is unsupported */
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 4, 1 }, .exec = mode_select },
+    { CDB6 (0x16, "RESERVE(6)",           OLD6(0x00, 0x1f), IGNORED, R16, CONTROL),
+      NO_DATA, .pr_class = PR_OWN, .exec = spc_reserve },
+    { CDB6 (0x17, "RELEASE(6)",           OLD6(0x00, 0x1f), IGNORED, R16, CONTROL),
+      NO_DATA, .pr_class = PR_OWN, .exec = spc_release },
     { CDB6 (0x1a, "MODE SENSE(6)",        OLD6(0x08, 0x17), PAGE, SUBPAGE, LEN8, CONTROL),
-      IN, .pr_class = PR_CONFLICT, .length = { 4, 1 }, .exec = mode_sense },
-    { CDB6 (0x1b, "START STOP UNIT",      OLD6(0x01, 0x1e), R8, BITS(0x00, 0xf0), BITS(0x05, 0x08), CONTROL),
+      IN, .pr_class = PR_READ, .length = { 4, 1 }, .exec = mode_sense },
+    { CDB6 (0x1b, "START STOP UNIT",      OLD6(0x01, 0x1e), R8, BITS(0x0f, 0xf0), BITS(0xf7, 0x08), CONTROL),
       NO_DATA, .pr_class = PR_CONFLICT, .exec = sbc_start_stop_unit },
+    { CDB6 (0x1c, "RECEIVE DIAGNOSTIC RESULTS", OLD6(0x01, 0x1e), PAGE, LEN16, CONTROL),
+      IN, .pr_class = PR_CONFLICT, .length = { 3, 2 }, .exec = spc_receive_diagnostic_results },
+    { CDB6 (0x1d, "SEND DIAGNOSTIC",      BITS(0x17, 0x08), R8, LEN16, CONTROL), /* other self-tests are unsupported */
+      OUT(BYTES), .pr_class = PR_CONFLICT, .flags = OP_READY, .length = { 3, 2 }, .exec = spc_send_diagnostic },
+    { CDB6 (0x1e, "PREVENT ALLOW MEDIUM REMOVAL", OLD6(0x00, 0x1f), R16, BITS(0x01, 0xfc), CONTROL),
+      NO_DATA, .pr_class = PR_CONFLICT, .flags = OP_REMOVABLE, .exec = sbc_prevent_allow },
     { CDB10(0x25, "READ CAPACITY(10)",    R8, R32, R16, R8, CONTROL),
-      IN, .pr_class = PR_ALLOW, .exec = sbc_read_capacity_10 },
+      IN, .pr_class = PR_ALLOW, .flags = OP_READY, .exec = sbc_read_capacity_10 },
     { CDB10(0x28, "READ(10)",             DPO_FUA, LBA32, GROUP, LEN16, CONTROL),
       IN, .pr_class = PR_READ, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_read },
     { CDB10(0x2a, "WRITE(10)",            DPO_FUA, LBA32, GROUP, LEN16, CONTROL),
@@ -111,34 +129,102 @@ static const Operation rows[] = {
       OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_write_and_verify },
     { CDB10(0x2f, "VERIFY(10)",           BYTCHK, LBA32, GROUP, LEN16, CONTROL),
       OUT(VERIFY), .pr_class = PR_WRITE, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_verify },
+    { CDB10(0x34, "PRE-FETCH(10)",        BITS(0x02, 0xfd), LBA32, IGNORED_GROUP, LEN16, CONTROL),
+      NO_DATA, .pr_class = PR_READ, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_pre_fetch },
     { CDB10(0x35, "SYNCHRONIZE CACHE(10)",BITS(0x02, 0xfd), LBA32, GROUP, LEN16, CONTROL),
       NO_DATA, .pr_class = PR_WRITE, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_synchronize_cache },
+    { CDB10(0x37, "READ DEFECT DATA(10)", R8, BITS(0x1f, 0xe0), R32, LEN16, CONTROL),
+      IN, .pr_class = PR_READ, .flags = OP_READY | OP_MEDIUM, .length = { 7, 2 }, .exec = sbc_read_defect_data_10 },
+    { CDB10(0x3b, "WRITE BUFFER",         BITS(0x1f, 0x00), USED, LEN24, LEN24, CONTROL),
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 6, 3 }, .exec = spc_write_buffer },
+    { CDB10(0x3c, "READ BUFFER(10)",      BITS(0x1f, 0x00), USED, LEN24, LEN24, CONTROL),
+      IN, .pr_class = PR_CONFLICT, .length = { 6, 3 }, .exec = spc_read_buffer },
     { CDB10(0x41, "WRITE SAME(10)",       BITS(0x08, 0x01), LBA32, GROUP, LEN16, CONTROL),
       OUT(PATTERN), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 4 }, .length = { 7, 2 }, .exec = sbc_write_same },
     { CDB10(0x42, "UNMAP",                BITS(0x00, 0xfe), R32, GROUP, LEN16, CONTROL),
       OUT(BYTES), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_NEEDS_UNMAP, .length = { 7, 2 }, .exec = sbc_unmap },
+    { CDB10(0x48, "SANITIZE, OVERWRITE", SANITIZE, R8, R32, LEN16, CONTROL), ACTION(0x01),
+      OUT(BYTES), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ERASES, .length = { 7, 2 }, .exec = sbc_sanitize_overwrite },
+    { CDB10(0x48, "SANITIZE, BLOCK ERASE", SANITIZE, R8, R32, LEN16, CONTROL), ACTION(0x02),
+      NO_DATA, .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ERASES, .exec = sbc_sanitize_block_erase },
+    { CDB10(0x48, "SANITIZE, CRYPTOGRAPHIC ERASE", SANITIZE, R8, R32, LEN16, CONTROL), ACTION(0x03),
+      NO_DATA, .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ERASES, .exec = sbc_sanitize_cryptographic_erase },
+    { CDB10(0x48, "SANITIZE, EXIT FAILURE MODE", SANITIZE, R8, R32, LEN16, CONTROL), ACTION(0x1f),
+      NO_DATA, .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES | OP_ERASES, .exec = sbc_sanitize_exit_failure_mode },
+    { CDB10(0x4c, "LOG SELECT",           BITS(0x02, 0xfc), PAGE, SUBPAGE, R24, LEN16, CONTROL), /* SP is unsupported */
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 7, 2 }, .exec = log_select },
+    { CDB10(0x4d, "LOG SENSE",            BITS(0x00, 0xfe), PAGE, SUBPAGE, R8, LEN16, LEN16, CONTROL), /* SP is unsupported */
+      IN, .pr_class = PR_ALLOW, .length = { 7, 2 }, .exec = log_sense },
+    { CDB10(0x55, "MODE SELECT(10)",      BITS(0x10, 0xee), R8, R32, LEN16, CONTROL), /* SP is unsupported */
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 7, 2 }, .exec = mode_select },
+    { CDB10(0x56, "RESERVE(10)",          BITS(0x00, 0xff), IGNORED, R32, R16, CONTROL),
+      NO_DATA, .pr_class = PR_OWN, .exec = spc_reserve },
+    { CDB10(0x57, "RELEASE(10)",          BITS(0x00, 0xff), IGNORED, R32, R16, CONTROL),
+      NO_DATA, .pr_class = PR_OWN, .exec = spc_release },
     { CDB10(0x5a, "MODE SENSE(10)",       BITS(0x18, 0xe7), PAGE, SUBPAGE, R24, LEN16, CONTROL),
-      IN, .pr_class = PR_CONFLICT, .length = { 7, 2 }, .exec = mode_sense },
+      IN, .pr_class = PR_READ, .length = { 7, 2 }, .exec = mode_sense },
+    { CDB10(0x5e, "PERSISTENT RESERVE IN, READ KEYS", SA, R32, R8, LEN16, CONTROL), ACTION(0x00),
+      IN, .pr_class = PR_OWN, .length = { 7, 2 }, .exec = pr_in_read_keys },
+    { CDB10(0x5e, "PERSISTENT RESERVE IN, READ RESERVATION", SA, R32, R8, LEN16, CONTROL), ACTION(0x01),
+      IN, .pr_class = PR_OWN, .length = { 7, 2 }, .exec = pr_in_read_reservation },
+    { CDB10(0x5e, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", SA, R32, R8, LEN16, CONTROL), ACTION(0x02),
+      IN, .pr_class = PR_OWN, .length = { 7, 2 }, .exec = pr_in_report_capabilities },
+    { CDB10(0x5e, "PERSISTENT RESERVE IN, READ FULL STATUS", SA, R32, R8, LEN16, CONTROL), ACTION(0x03),
+      IN, .pr_class = PR_OWN, .length = { 7, 2 }, .exec = pr_in_read_full_status },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, REGISTER", SA, USED, R16, LEN32, CONTROL), ACTION(0x00),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, RESERVE", SA, USED, R16, LEN32, CONTROL), ACTION(0x01),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, RELEASE", SA, USED, R16, LEN32, CONTROL), ACTION(0x02),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, CLEAR", SA, USED, R16, LEN32, CONTROL), ACTION(0x03),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, PREEMPT", SA, USED, R16, LEN32, CONTROL), ACTION(0x04),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", SA, USED, R16, LEN32, CONTROL), ACTION(0x05),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", SA, USED, R16, LEN32, CONTROL), ACTION(0x06),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
+    { CDB10(0x5f, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", SA, USED, R16, LEN32, CONTROL), ACTION(0x07),
+      OUT(BYTES), .pr_class = PR_OWN, .length = { 5, 4 }, .exec = pr_out },
     { CDB16(0x88, "READ(16)",             DPO_FUA, LBA64, LEN32, GROUP, CONTROL),
       IN, .pr_class = PR_READ, .flags = OP_MEDIUM, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_read },
+    { CDB16(0x89, "COMPARE AND WRITE",    DPO_FUA, LBA64, R24, LEN8, GROUP, CONTROL),
+      OUT(DOUBLE), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 13, 1 }, .exec = sbc_compare_and_write },
     { CDB16(0x8a, "WRITE(16)",            DPO_FUA, LBA64, LEN32, GROUP, CONTROL),
       OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_write },
+    { CDB16(0x8b, "ORWRITE(16)",          DPO_FUA, LBA64, LEN32, GROUP, CONTROL),
+      OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_or_write },
     { CDB16(0x8e, "WRITE AND VERIFY(16)", DPO_BYTCHK, LBA64, LEN32, GROUP, CONTROL),
       OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_write_and_verify },
     { CDB16(0x8f, "VERIFY(16)",           BYTCHK, LBA64, LEN32, GROUP, CONTROL),
       OUT(VERIFY), .pr_class = PR_WRITE, .flags = OP_MEDIUM, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_verify },
+    { CDB16(0x90, "PRE-FETCH(16)",        BITS(0x02, 0xfd), LBA64, LEN32, IGNORED_GROUP, CONTROL),
+      NO_DATA, .pr_class = PR_READ, .flags = OP_MEDIUM, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_pre_fetch },
     { CDB16(0x91, "SYNCHRONIZE CACHE(16)",BITS(0x02, 0xfd), LBA64, LEN32, GROUP, CONTROL),
       NO_DATA, .pr_class = PR_WRITE, .flags = OP_MEDIUM, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_synchronize_cache },
     { CDB16(0x93, "WRITE SAME(16)",       BITS(0x09, 0x00), LBA64, LEN32, GROUP, CONTROL),
       OUT(PATTERN), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 10, 4 }, .exec = sbc_write_same },
+    { CDB16(0x9c, "WRITE ATOMIC(16)",     DPO_FUA, LBA64, NO_BOUNDARY, LEN16, GROUP, CONTROL),
+      OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 8 }, .length = { 12, 2 }, .exec = sbc_write_atomic },
     { CDB16(0x9e, "READ CAPACITY(16)",    SA, R64, LEN32, R8, CONTROL), ACTION(0x10),
-      IN, .pr_class = PR_ALLOW, .length = { 10, 4 }, .exec = sbc_read_capacity_16 },
+      IN, .pr_class = PR_ALLOW, .flags = OP_READY, .length = { 10, 4 }, .exec = sbc_read_capacity_16 },
+    { CDB16(0x9e, "GET LBA STATUS",       SA, LBA64, LEN32, R8, CONTROL), ACTION(0x12),
+      IN, .pr_class = PR_READ, .flags = OP_READY | OP_MEDIUM, .length = { 10, 4 }, .exec = sbc_get_lba_status },
     { CDB12(0xa0, "REPORT LUNS",          R8, USED, R24, LEN32, R8, CONTROL),
-      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT, .length = { 6, 4 }, .exec = spc_report_luns },
+      IN, .pr_class = PR_ALLOW, .flags = OP_UA_EXEMPT | OP_NO_UNIT | OP_ERASE_EXEMPT, .length = { 6, 4 }, .exec = spc_report_luns },
+    { CDB12(0xa3, "REPORT IDENTIFYING INFORMATION", SA, R32, LEN32, BITS(0xfe, 0x01), CONTROL), ACTION(0x05),
+      IN, .pr_class = PR_ALLOW, .length = { 6, 4 }, .exec = spc_report_identifying_information },
     { CDB12(0xa3, "REPORT SUPPORTED OPERATION CODES", SA, BITS(0x87, 0x78), USED, LEN16, LEN32, R8, CONTROL), ACTION(0x0c),
-      IN, .pr_class = PR_CONFLICT, .length = { 6, 4 }, .exec = spc_report_supported_operation_codes },
+      IN, .pr_class = PR_CONFLICT, .flags = OP_ERASE_EXEMPT, .length = { 6, 4 }, .exec = spc_report_supported_operation_codes },
     { CDB12(0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", SA, BITS(0x80, 0x7f), R24, LEN32, R8, CONTROL), ACTION(0x0d),
-      IN, .pr_class = PR_CONFLICT, .length = { 6, 4 }, .exec = spc_report_supported_tmfs },
+      IN, .pr_class = PR_CONFLICT, .flags = OP_ERASE_EXEMPT, .length = { 6, 4 }, .exec = spc_report_supported_tmfs },
+    { CDB12(0xa3, "REPORT TIMESTAMP",     SA, R32, LEN32, R8, CONTROL), ACTION(0x0f),
+      IN, .pr_class = PR_ALLOW, .length = { 6, 4 }, .exec = spc_report_timestamp },
+    { CDB12(0xa4, "SET IDENTIFYING INFORMATION", SA, R32, LEN32, BITS(0xfe, 0x01), CONTROL), ACTION(0x06),
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 6, 4 }, .exec = spc_set_identifying_information },
+    { CDB12(0xa4, "SET TIMESTAMP",        SA, R32, LEN32, R8, CONTROL), ACTION(0x0f),
+      OUT(BYTES), .pr_class = PR_CONFLICT, .length = { 6, 4 }, .exec = spc_set_timestamp },
     { CDB12(0xa8, "READ(12)",             DPO_FUA, LBA32, LEN32, GROUP, CONTROL),
       IN, .pr_class = PR_READ, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 6, 4 }, .exec = sbc_read },
     { CDB12(0xaa, "WRITE(12)",            DPO_FUA, LBA32, LEN32, GROUP, CONTROL),
@@ -147,6 +233,8 @@ static const Operation rows[] = {
       OUT(BLOCKS), .pr_class = PR_WRITE, .flags = OP_MEDIUM | OP_WRITES, .lba = { 2, 4 }, .length = { 6, 4 }, .exec = sbc_write_and_verify },
     { CDB12(0xaf, "VERIFY(12)",           BYTCHK, LBA32, LEN32, GROUP, CONTROL),
       OUT(VERIFY), .pr_class = PR_WRITE, .flags = OP_MEDIUM, .lba = { 2, 4 }, .length = { 6, 4 }, .exec = sbc_verify },
+    { CDB12(0xb7, "READ DEFECT DATA(12)", BITS(0x1f, 0xe0), R32, LEN32, R8, CONTROL),
+      IN, .pr_class = PR_READ, .flags = OP_READY | OP_MEDIUM, .length = { 6, 4 }, .exec = sbc_read_defect_data_12 },
 };
 /* clang-format on */
 
@@ -227,7 +315,7 @@ get_field(OperationField field, const guint8 *cdb)
     case 2:
         return get_be16(cdb + field.offset);
     case 3:
-        return get_be24(cdb + field.offset) & 0x1fffff; /* the LBA of six-byte CDBs has 21 bits */
+        return get_be24(cdb + field.offset);
     case 4:
         return get_be32(cdb + field.offset);
     case 8:
@@ -240,7 +328,9 @@ get_field(OperationField field, const guint8 *cdb)
 guint64
 operation_get_lba(const Operation *operation, const guint8 cdb[SCSI_CDB_MAX])
 {
-    return get_field(operation->lba, cdb);
+    guint64 lba = get_field(operation->lba, cdb);
+
+    return operation->cdb_length == 6 ? lba & 0x1fffff : lba; /* six-byte CDBs have 21 bits */
 }
 
 guint64

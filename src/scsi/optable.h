@@ -24,6 +24,8 @@ typedef enum {
     PR_CONFLICT, /* refused to everybody but the holder */
     PR_WRITE,    /* refused under Write Exclusive and Exclusive Access */
     PR_READ,     /* refused under Exclusive Access, allowed under Write Exclusive */
+    PR_STATUS,   /* allowed under every persistent reservation, refused under RESERVE */
+    PR_OWN,      /* decides itself */
     PR_ALLOW,    /* never refused */
 } PrClass;
 
@@ -33,9 +35,13 @@ typedef enum {
     OP_UA_EXEMPT = 1 << 2, /* runs in spite of a pending unit attention */
     OP_NO_UNIT =
         1 << 3, /* runs on a LUN without a logical unit, and on the REPORT LUNS well-known one */
-    OP_WELL_KNOWN = 1 << 4,  /* runs on the REPORT LUNS well-known logical unit */
-    OP_NEEDS_UNMAP = 1 << 5, /* only where the unit is thin provisioned */
-    OP_ZERO_IS_256 = 1 << 6, /* a transfer length of zero is 256 blocks */
+    OP_WELL_KNOWN = 1 << 4,    /* runs on the REPORT LUNS well-known logical unit */
+    OP_NEEDS_UNMAP = 1 << 5,   /* only where the unit is thin provisioned */
+    OP_ZERO_IS_256 = 1 << 6,   /* a transfer length of zero is 256 blocks */
+    OP_READY = 1 << 7,         /* needs a medium in the unit, as all OP_MEDIUM do */
+    OP_REMOVABLE = 1 << 8,     /* only where the medium can be removed */
+    OP_ERASE_EXEMPT = 1 << 12, /* runs while the medium is erased as a whole */
+    OP_ERASES = 1 << 13,       /* runs after that failed, to try again */
 } OperationFlags;
 
 /* How many bytes of Data-Out the CDB asks for, in terms of the length field */
@@ -44,6 +50,8 @@ typedef enum {
     OPERATION_OUT_BYTES,   /* a parameter list length */
     OPERATION_OUT_BLOCKS,  /* a transfer length */
     OPERATION_OUT_PATTERN, /* WRITE SAME: one block, none with NDOB */
+    OPERATION_OUT_DOUBLE,  /* COMPARE AND WRITE: a transfer length, twice */
+    OPERATION_OUT_FORMAT,  /* FORMAT UNIT: a parameter list, whose length the CDB does not tell */
     OPERATION_OUT_VERIFY,  /* by BYTCHK: none, all blocks, one block */
 } OperationOut;
 

@@ -6,15 +6,17 @@
  *
  * A write that covers part of a physical block has to read, merge and write,
  * and no other write of the block may come in between, from any session on any
- * worker. So the home worker of the logical unit does it:
+ * worker. The same holds for COMPARE AND WRITE, ORWRITE and WRITE ATOMIC, of
+ * which the first and the last keep out reads as well: nobody sees half of
+ * them. So the home worker of the logical unit does it:
  *
  *   requester                home worker              every worker (home too)
  *   request         ------>  queue, first come first
  *                            served where ranges meet
- *                            RANGE_LOCK      ------>  park new overlapping writes,
+ *                            RANGE_LOCK      ------>  park new overlapping I/O,
  *                                                     wait for own ones in flight
  *                            count           <------  RANGE_LOCKED
- *                            read, merge, write
+ *                            read, compare, merge, write
  *   result          <------  RANGE_UNLOCK    ------>  let parked ones go
  *                            slot is free    <------  node back
  *
@@ -55,14 +57,9 @@ overlaps(guint64 a_offset, guint64 a_end, guint64 b_offset, guint64 b_end)
  * On every worker
  */
 
+/* Aborted writes that may still have an effect */
 static gboolean
-is_write_in_flight(const ScsiCommand *command)
-{
-    return command->state == SCSI_STATE_IO && command->io_writes;
-}
-
-static gboolean
-has_write_in_flight(const LuShard *shard, guint64 offset, guint64 end, gboolean aborted_only)
+has_aborted_write(const LuShard *shard, guint64 offset, guint64 end)
 {
     list_foreach(link, &shard->nexus_luns) {
         const NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
@@ -70,10 +67,28 @@ has_write_in_flight(const LuShard *shard, guint64 offset, guint64 end, gboolean 
         list_foreach(iter, &nexus_lun->tasks) {
             const ScsiCommand *command = list_entry(iter, ScsiCommand, link);
 
-            if (!is_write_in_flight(command) || (aborted_only && !command->aborted) ||
-                (!aborted_only && command->is_at_home))
-                continue;
-            if (overlaps(offset, end, command->io_offset, command->io_end))
+            if (command->state == SCSI_STATE_IO && command->io_writes && command->aborted &&
+                overlaps(offset, end, command->io_offset, command->io_end))
+                return TRUE;
+        }
+    }
+
+    return FALSE;
+}
+
+/* What @lock has to wait for; what is at home waits itself */
+static gboolean
+has_io_in_flight(const LuShard *shard, const RangeLock *lock)
+{
+    list_foreach(link, &shard->nexus_luns) {
+        const NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
+
+        list_foreach(iter, &nexus_lun->tasks) {
+            const ScsiCommand *command = list_entry(iter, ScsiCommand, link);
+
+            if (command->state == SCSI_STATE_IO && !command->is_at_home &&
+                (command->io_writes || lock->excludes_reads) &&
+                overlaps(lock->offset, lock->end, command->io_offset, command->io_end))
                 return TRUE;
         }
     }
@@ -84,17 +99,15 @@ has_write_in_flight(const LuShard *shard, guint64 offset, guint64 end, gboolean 
 gboolean
 range_lock_is_conflict(const LuShard *shard, const ScsiCommand *command)
 {
-    if (command->io_writes) {
-        list_foreach(link, &shard->ranges) {
-            const RangeLock *lock = list_entry(link, RangeMember, link)->lock;
+    list_foreach(link, &shard->ranges) {
+        const RangeLock *lock = list_entry(link, RangeMember, link)->lock;
 
-            if (overlaps(lock->offset, lock->end, command->io_offset, command->io_end))
-                return TRUE;
-        }
+        if ((command->io_writes || lock->excludes_reads) &&
+            overlaps(lock->offset, lock->end, command->io_offset, command->io_end))
+            return TRUE;
     }
 
-    return shard->n_aborting > 0 &&
-           has_write_in_flight(shard, command->io_offset, command->io_end, TRUE);
+    return shard->n_aborting > 0 && has_aborted_write(shard, command->io_offset, command->io_end);
 }
 
 void
@@ -184,21 +197,28 @@ lock_of(Io *io)
     g_assert_not_reached();
 }
 
-static void write_window(RangeLock *lock);
+static void run_window(RangeLock *lock);
 
 static void
-submit_window(RangeLock *lock, IoKind kind, void (*done)(Io *io))
+submit(RangeLock *lock, IoKind kind, guint64 offset, guint64 length, guint8 *buffer,
+       void (*done)(Io *io))
 {
     Io *io = &lock->holder->io;
 
     io->kind = kind;
     io->flags = kind == IO_WRITE ? lock->flags : (IoFlags)0;
-    io->offset = lock->position;
-    io->length = window_end(lock) - lock->position;
-    io->buffer = lock->window;
+    io->offset = offset;
+    io->length = length;
+    io->buffer = buffer;
     io->result = 0;
     io->done = done;
     backstore_submit(lock->lu->store, home_worker(lock->lu), io);
+}
+
+static void
+submit_window(RangeLock *lock, IoKind kind, void (*done)(Io *io))
+{
+    submit(lock, kind, lock->position, window_end(lock) - lock->position, lock->window, done);
 }
 
 static void
@@ -213,20 +233,65 @@ on_window_written(Io *io)
 
     lock->position = window_end(lock);
     if (lock->position < lock->end)
-        write_window(lock);
+        run_window(lock);
     else
         end_write(lock, 0);
+}
+
+/* The part of the write that lies in the window */
+static guint64
+start_in_window(const RangeLock *lock)
+{
+    return MAX(lock->position, lock->write_offset);
+}
+
+static guint64
+end_in_window(const RangeLock *lock)
+{
+    return MIN(window_end(lock), lock->write_end);
 }
 
 static void
 merge_window(RangeLock *lock)
 {
-    guint64 start = MAX(lock->position, lock->write_offset);
-    guint64 end = MIN(window_end(lock), lock->write_end);
+    guint64 start = start_in_window(lock);
+    guint64 size = end_in_window(lock) - start;
+    guint8 *to = lock->window + (start - lock->position);
+    const guint8 *from = lock->data + (start - lock->write_offset);
 
-    memcpy(lock->window + (start - lock->position), lock->data + (start - lock->write_offset),
-           end - start);
+    if (lock->op == RANGE_OR) {
+        for (guint64 i = 0; i < size; i++)
+            to[i] |= from[i];
+    } else {
+        memcpy(to, from, size);
+    }
     submit_window(lock, IO_WRITE, on_window_written);
+}
+
+/* The first pass of COMPARE AND WRITE */
+static void
+compare_window(RangeLock *lock)
+{
+    guint64 start = start_in_window(lock);
+    guint64 at = start - lock->write_offset;
+    guint64 size = end_in_window(lock) - start;
+    const guint8 *have = lock->window + (start - lock->position);
+    const guint8 *want = lock->compare + at;
+
+    if (memcmp(have, want, size) != 0) {
+        while (*have++ == *want++)
+            at++;
+        lock->holder->step = at;
+        end_write(lock, RANGE_MISCOMPARE);
+        return;
+    }
+
+    lock->position = window_end(lock);
+    if (lock->position == lock->end) {
+        lock->is_comparing = FALSE;
+        lock->position = lock->offset;
+    }
+    run_window(lock);
 }
 
 static void
@@ -236,31 +301,49 @@ on_window_read(Io *io)
 
     if (io->result < 0)
         end_write(lock, io->result);
+    else if (lock->is_comparing)
+        compare_window(lock);
     else
         merge_window(lock);
 }
 
-/* Only the windows at the two ends can hold blocks that must be read first */
 static void
-write_window(RangeLock *lock)
+run_window(RangeLock *lock)
 {
-    if (lock->position < lock->write_offset || window_end(lock) > lock->write_end)
+    gboolean is_partial = lock->position < lock->write_offset || window_end(lock) > lock->write_end;
+
+    /* Of a plain write only the windows at the two ends can hold blocks that must be read first */
+    if (lock->is_comparing || lock->op == RANGE_OR || is_partial)
         submit_window(lock, IO_READ, on_window_read);
     else
         merge_window(lock);
 }
 
 static void
+on_all_written(Io *io)
+{
+    end_write(lock_of(io), io->result);
+}
+
+static void
 start_write(RangeLock *lock)
 {
+    /* All or nothing for the store, too, where it can be one request */
+    if (lock->op == RANGE_WRITE_ATOMIC && lock->offset == lock->write_offset &&
+        lock->end == lock->write_end) {
+        submit(lock, IO_WRITE, lock->offset, lock->end - lock->offset, lock->data, on_all_written);
+        return;
+    }
+
     lock->window = pool_take_reserved(home_worker(lock->lu)->pool, WINDOW_SIZE);
     if (lock->window == NULL) {
         end_write(lock, -EAGAIN);
         return;
     }
 
+    lock->is_comparing = lock->op == RANGE_COMPARE_AND_WRITE;
     lock->position = lock->offset;
-    write_window(lock);
+    run_window(lock);
 }
 
 /* Home: RANGE_LOCKED */
@@ -281,7 +364,7 @@ range_lock_io_ended(LuShard *shard)
         RangeMember *member = list_entry(link, RangeMember, link);
         const RangeLock *lock = member->lock;
 
-        if (member->is_waiting && !has_write_in_flight(shard, lock->offset, lock->end, FALSE)) {
+        if (member->is_waiting && !has_io_in_flight(shard, lock)) {
             member->is_waiting = FALSE;
             worker_send(home_worker(shard->lu), &member->message, on_range_locked);
         }
@@ -366,6 +449,9 @@ activate(RangeLock *lock, ScsiCommand *command)
     lock->end = align_end(lu, io->offset + io->length);
     lock->write_offset = io->offset;
     lock->write_end = io->offset + io->length;
+    lock->op = command->range_op;
+    lock->compare = command->range_compare;
+    lock->excludes_reads = lock->op == RANGE_WRITE_ATOMIC || lock->op == RANGE_COMPARE_AND_WRITE;
     lock->data = io->buffer;
     lock->flags = io->flags;
     lock->done = io->done;

@@ -24,7 +24,7 @@ void range_lock_io_ended(LuShard *shard);
 void range_lock_unpark(LuShard *shard);
 
 /**
- * range_lock_run() - carry out a write of partial physical blocks
+ * range_lock_run() - carry out command->range_op, or a write of partial physical blocks
  * @command: its io is filled but for done; state SCSI_STATE_IO
  *
  * The home worker locks the range on all workers, reads, merges and writes

@@ -20,7 +20,16 @@ enum {
     SELECT_ADDRESSED = 0x00, /* all but well-known ones */
     SELECT_WELL_KNOWN = 0x01,
     SELECT_ALL = 0x02,
+    SELECT_ADMINISTRATIVE = 0x10,
+    SELECT_NOT_SUBSIDIARY = 0x11, /* administrative ones, and all that belong to none */
+    SELECT_SUBSIDIARY = 0x12,     /* those of the administrative one that is addressed */
 };
+
+static gboolean
+is_selection(guint8 select)
+{
+    return select <= SELECT_ALL || (select >= SELECT_ADMINISTRATIVE && select <= SELECT_SUBSIDIARY);
+}
 
 /* What the initiator now knows needs no unit attention any more */
 static void
@@ -46,7 +55,7 @@ spc_report_luns(ScsiCommand *command)
             return;
         }
     }
-    if (select > SELECT_ALL) {
+    if (!is_selection(select)) {
         scsi_command_fail_field(command, 2, 7);
         return;
     }
@@ -54,11 +63,12 @@ spc_report_luns(ScsiCommand *command)
     if (!scsi_command_take_zeroed(command, 16 + 8 * (gsize)map->n_entries, spc_report_luns))
         return;
 
-    if (select != SELECT_WELL_KNOWN) {
+    /* There are no administrative units, and so no subsidiary ones */
+    if (select == SELECT_ADDRESSED || select == SELECT_ALL || select == SELECT_NOT_SUBSIDIARY) {
         for (guint i = 0; i < map->n_entries; i++)
             lun_encode(map->entries[i].lun, command->data + 8 + 8 * n++);
     }
-    if (select != SELECT_ADDRESSED)
+    if (select == SELECT_WELL_KNOWN || select == SELECT_ALL)
         put_be16(command->data + 8 + 8 * n++, 0xc101);
 
     put_be32(command->data, 8 * n);
@@ -88,7 +98,7 @@ enum {
 static gboolean
 is_supported(const ScsiCommand *command, const Operation *operation)
 {
-    return !(operation->flags & OP_NEEDS_UNMAP) || scsi_command_lu(command)->can_unmap;
+    return operation_is_supported(operation, scsi_command_lu(command));
 }
 
 /* No timeouts are promised: a descriptor of zeros */

@@ -27,17 +27,3 @@ sbc_synchronize_cache(ScsiCommand *command)
 {
     scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
 }
-
-/* There is nothing to spin up or down, and other nexuses may be using the unit: a stop makes sure
- * of the data, as it would on a disk, and the unit stays ready. */
-void
-sbc_start_stop_unit(ScsiCommand *command)
-{
-    gboolean start = (command->cdb[4] & 0x01) != 0;
-    gboolean no_flush = (command->cdb[4] & 0x04) != 0;
-
-    if (start || no_flush || scsi_command_lu(command)->info->read_only)
-        scsi_command_finish(command, SCSI_GOOD);
-    else
-        scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
-}

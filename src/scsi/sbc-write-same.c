@@ -149,8 +149,9 @@ sbc_write_same(ScsiCommand *command)
         return;
     }
 
-    if (!has_no_data(command) && command->expected_out < lu_block_size(lu)) {
-        scsi_command_fail(command, SENSE_DATA_PHASE_ERROR);
+    /* Neither half a block nor more than one can be meant */
+    if (!has_no_data(command) && command->expected_out != lu_block_size(lu)) {
+        scsi_command_fail_field(command, command->op->length.offset, 7);
         return;
     }
 

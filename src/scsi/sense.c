@@ -131,6 +131,12 @@ sense_encode(const Sense *sense, gboolean descriptor, guint8 buffer[SCSI_SENSE_M
     return descriptor ? encode_descriptor(sense, info, buffer) : encode_fixed(sense, info, buffer);
 }
 
+SenseKey
+sense_key_of(const guint8 *sense)
+{
+    return (SenseKey)((sense[0] == RESPONSE_DESCRIPTOR ? sense[1] : sense[2]) & 0x0f);
+}
+
 SenseCode
 sense_from_errno(int error, gboolean write)
 {

@@ -70,5 +70,8 @@ typedef struct {
  */
 guint8 sense_encode(const Sense *sense, gboolean descriptor, guint8 buffer[SCSI_SENSE_MAX]);
 
+/* The sense key of encoded sense data, in either format */
+SenseKey sense_key_of(const guint8 *sense);
+
 /* The one place where an errno of a backstore becomes sense; @write: of a write or flush */
 SenseCode sense_from_errno(int error, gboolean write);

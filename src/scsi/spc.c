@@ -1,15 +1,54 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* SPDX-FileCopyrightText: the lunport authors */
 
+#include "scsi/spc.h"
+
 #include <string.h>
 
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
 
 void
+spc_receive_list(ScsiCommand *command, guint32 min, guint32 max, void (*self)(ScsiCommand *),
+                 void (*on_list)(ScsiCommand *))
+{
+    guint64 length = MIN(command->data_out_length, command->expected_out);
+
+    if (command->data_out_length == 0) {
+        scsi_command_finish(command, SCSI_GOOD);
+        return;
+    }
+    if (length < min || command->data_out_length > max) {
+        scsi_command_fail(command, SENSE_PARAMETER_LIST_LENGTH);
+        return;
+    }
+
+    if (scsi_command_take_buffer(command, length, self))
+        scsi_command_receive(command, (guint32)length, on_list);
+}
+
+void
+spc_finish_list(ScsiCommand *command)
+{
+    command->done_bytes = command->data_length;
+    command->transfer_length = command->data_out_length;
+    scsi_command_finish(command, SCSI_GOOD);
+}
+
+void
 spc_test_unit_ready(ScsiCommand *command)
 {
     scsi_command_finish(command, SCSI_GOOD);
+}
+
+static SenseCode
+state_sense(const LuState *state)
+{
+    if (state->is_ejected)
+        return SENSE_MEDIUM_NOT_PRESENT;
+    if (state->power_condition == POWER_IDLE)
+        return SENSE_IDLE_BY_COMMAND;
+    return state->power_condition == POWER_STANDBY ? SENSE_STANDBY_BY_COMMAND : SENSE_NONE;
 }
 
 /* What REQUEST SENSE has to tell; a unit attention told here is not told again */
@@ -18,11 +57,15 @@ pending_sense(ScsiCommand *command)
 {
     SenseCode code = SENSE_NONE;
 
-    if (command->nexus_lun != NULL)
-        (void)unit_attention_take(&command->nexus_lun->attentions, &code);
-    else if (command->lun_kind != LUN_REPORT_LUNS)
+    if (command->nexus_lun != NULL) {
+        if (!unit_attention_take(&command->nexus_lun->attentions, &code))
+            code = state_sense(&command->nexus_lun->shard->state);
+    } else if (command->lun_kind != LUN_REPORT_LUNS) {
         code = SENSE_LU_NOT_SUPPORTED;
+    }
 
+    if (code == SENSE_NONE && command->nexus_lun != NULL)
+        code = scsi_command_lu(command)->not_ready;
     return code;
 }
 
@@ -36,5 +79,7 @@ spc_request_sense(ScsiCommand *command)
         return;
 
     sense.code = pending_sense(command);
+    if (sense.code == SENSE_NONE && command->nexus_lun != NULL)
+        (void)lu_erase_get_sense(command->nexus_lun->shard, &sense);
     scsi_command_reply(command, sense_encode(&sense, descriptor, command->data), command->cdb[4]);
 }

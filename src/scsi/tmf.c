@@ -79,11 +79,12 @@ static void
 reset_unit(ScsiTmf *tmf, Lu *lu, SenseCode attention)
 {
     lu_shard(lu, tmf->nexus->worker)->n_requests++;
-    tmf->reset.lu = lu;
-    tmf->reset.attention = attention;
-    tmf->reset.attention_only = FALSE;
-    tmf->reset.reply_to = &tmf->nexus->worker->inbox;
-    tmf->reset.done = on_reset_done;
+    tmf->reset = (LuReset){
+        .lu = lu,
+        .attention = attention,
+        .reply_to = &tmf->nexus->worker->inbox,
+        .done = on_reset_done,
+    };
     lu_reset_start(&tmf->reset);
 }
 

@@ -54,6 +54,35 @@ encode_identification(const ScsiCommand *command, guint8 *page)
                                       nexus->target_port_group, page + HEADER_LENGTH + length);
 }
 
+/* There is no network address at which this unit alone would be managed */
+static guint32
+encode_management_addresses(const ScsiCommand *command, guint8 *page)
+{
+    return 0;
+}
+
+/* All mode pages are shared by all nexuses */
+static guint32
+encode_mode_page_policy(const ScsiCommand *command, guint8 *page)
+{
+    page[4] = 0x3f;
+    page[5] = 0xff;
+    return 4;
+}
+
+/* The port of this nexus: which others lead here is not for everybody to know */
+static guint32
+encode_ports(const ScsiCommand *command, guint8 *page)
+{
+    const Nexus *nexus = command->nexus;
+    guint16 length = identity_put_port_name(nexus->target_name, nexus->target_port_group,
+                                            page + HEADER_LENGTH + 12);
+
+    put_be16(page + 6, nexus->relative_target_port);
+    put_be16(page + 14, length);
+    return 12U + length;
+}
+
 static guint32
 encode_extended_inquiry(const ScsiCommand *command, guint8 *page)
 {
@@ -81,12 +110,14 @@ encode_block_limits(const ScsiCommand *command, guint8 *page)
     guint32 block_size = lu_block_size(lu);
 
     page[4] = 0x01; /* WSNZ */
+    page[5] = SBC_MAX_COMPARE_BLOCKS;
     put_be16(page + 6, (guint16)(lu->info->physical_block_size / block_size));
     put_be32(page + 8, command->nexus->scsi->max_transfer / block_size);
     put_be32(page + 12, MIN(OPTIMAL_TRANSFER, command->nexus->scsi->max_transfer) / block_size);
     if (lu->can_unmap)
         encode_unmap_limits(lu, page);
     put_be64(page + 36, sbc_max_write_same_blocks(lu));
+    put_be32(page + 44, sbc_max_atomic_blocks(lu)); /* of any alignment, in units of one block */
     return 0x3c;
 }
 
@@ -96,12 +127,14 @@ encode_characteristics(const ScsiCommand *command, guint8 *page)
     gboolean rotational = scsi_command_lu(command)->info->rotational;
 
     put_be16(page + 4, rotational ? ROTATION_7200 : ROTATION_NONE);
+    page[7] = 0x50; /* WABEREQ, WACEREQ: after SANITIZE, reads end without error */
     return 0x3c;
 }
 
 static guint32
 encode_provisioning(const ScsiCommand *command, guint8 *page)
 {
+    page[4] = (guint8)sbc_threshold_exponent(scsi_command_lu(command));
     page[5] = 0xe0; /* LBPU, LBPWS, LBPWS10 */
     if (scsi_command_lu(command)->info->unmap_zeroes)
         page[5] |= 0x04; /* LBPRZ */
@@ -114,7 +147,10 @@ static const VpdPage pages[] = {
     { 0x00, FALSE, encode_supported },
     { 0x80, FALSE, encode_serial },
     { 0x83, FALSE, encode_identification },
+    { 0x85, FALSE, encode_management_addresses },
     { 0x86, FALSE, encode_extended_inquiry },
+    { 0x87, FALSE, encode_mode_page_policy },
+    { 0x88, FALSE, encode_ports },
     { 0xb0, FALSE, encode_block_limits },
     { 0xb1, FALSE, encode_characteristics },
     { 0xb2, TRUE,  encode_provisioning },

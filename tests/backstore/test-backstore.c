@@ -48,7 +48,7 @@ static gboolean
 fake_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
 {
     fake_of(store)->memory = g_malloc0(SIZE);
-    store->info.size = SIZE;
+    store->info.size = config->size != 0 ? config->size : SIZE + 512;
     store->info.cache = CACHE_WRITEBACK;
     store->info.write_cache = TRUE;
     store->info.offset_align = 4096;
@@ -338,6 +338,53 @@ test_partial_physical_writes_are_refused(void)
     fixture_deinit(&fixture);
 }
 
+/* The last block of a store could never be written */
+static void
+test_size_is_whole_units(void)
+{
+    BackstoreConfig config = { .type = "fake", .name = "fake", .size = SIZE - 512, .fd = -1 };
+    BackstoreClass class = fake_class;
+    GError *error = NULL;
+    Fixture fixture;
+
+    fixture_init(&fixture);
+    class.takes_size_zero = TRUE;
+    g_assert_null(backstore_open_class(&class, &config, fixture.offload, 1, &error));
+    g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
+    g_clear_error(&error);
+
+    config.read_only = TRUE;
+    fixture.store = backstore_open_class(&class, &config, fixture.offload, 1, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(backstore_info(fixture.store)->size, ==, SIZE - 512);
+    backstore_close(fixture.store);
+
+    /* A size that nobody asked for is cut */
+    config.read_only = FALSE;
+    config.size = 0;
+    fixture.store = backstore_open_class(&class, &config, fixture.offload, 1, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(backstore_info(fixture.store)->size, ==, SIZE);
+    fixture_deinit(&fixture);
+}
+
+static void
+test_hints_where_the_class_has_none(void)
+{
+    Fixture fixture;
+    Fake *fake = fixture_open_fake(&fixture, 0);
+    Request request;
+
+    fixture_submit(&fixture, &request, IO_MAP, 0, 512, 4096, NULL);
+    g_assert_true(request.is_done);
+    g_assert_cmpint(request.io.result, ==, 0);
+    g_assert_true(request.io.is_mapped);
+    g_assert_cmpuint(request.io.n_mapped, ==, 4096);
+    g_assert_cmpint(fixture_run(&fixture, IO_PREFETCH, 0, 512, 4096, NULL), ==, -EOPNOTSUPP);
+    g_assert_cmpuint(fake->n_notes, ==, 0);
+    fixture_deinit(&fixture);
+}
+
 static void
 test_nothing_to_do_ends_at_once(void)
 {
@@ -511,6 +558,8 @@ main(int argc, char **argv)
     g_test_add_func("/backstore/wrapper/errors-counted", test_errors_are_counted);
     g_test_add_func("/backstore/wrapper/partial-physical-write",
                     test_partial_physical_writes_are_refused);
+    g_test_add_func("/backstore/wrapper/size-is-whole-units", test_size_is_whole_units);
+    g_test_add_func("/backstore/wrapper/hints", test_hints_where_the_class_has_none);
     g_test_add_func("/backstore/wrapper/nothing-to-do", test_nothing_to_do_ends_at_once);
     g_test_add_func("/backstore/wrapper/resize", test_cannot_resize_where_the_class_cannot);
     g_test_add_func("/backstore/wrapper/cache-modes", test_cache_modes_have_names);

@@ -342,6 +342,50 @@ grows(Fixture *fixture, const Store *store)
     check_kept(fixture, store, SIZE, SIZE, 2);
 }
 
+static void
+check_run(Fixture *fixture, guint64 offset, guint64 length, gboolean is_mapped, guint64 n_mapped)
+{
+    Request request;
+
+    fixture_submit(fixture, &request, IO_MAP, 0, offset, length, NULL);
+    fixture_wait(fixture, &request);
+    g_assert_cmpint(request.io.result, ==, 0);
+    g_assert_cmpint(request.io.is_mapped, ==, is_mapped);
+    g_assert_cmpuint(request.io.n_mapped, ==, n_mapped);
+}
+
+/* Files and memory know their holes; what cannot tell says that all is there */
+static void
+tells_holes_from_data(Fixture *fixture, const Store *store)
+{
+    gboolean knows = strcmp(store->type, "file") == 0 || strcmp(store->type, "ram") == 0;
+
+    store_fill(fixture, 256 << 10, 128 << 10, 1);
+    if (!knows) {
+        check_run(fixture, 0, SIZE, TRUE, SIZE);
+        return;
+    }
+
+    check_run(fixture, 0, SIZE, FALSE, 256 << 10);
+    check_run(fixture, 0, 8192, FALSE, 8192);
+    check_run(fixture, 256 << 10, SIZE - (256 << 10), TRUE, 128 << 10);
+    check_run(fixture, 260 << 10, 4096, TRUE, 4096);
+    check_run(fixture, 384 << 10, SIZE - (384 << 10), FALSE, SIZE - (384 << 10));
+    check_run(fixture, SIZE - 4096, 4096, FALSE, 4096);
+}
+
+static void
+prefetches(Fixture *fixture, const Store *store)
+{
+    gboolean is_direct = backstore_info(fixture->store)->cache == CACHE_NONE &&
+                         (strcmp(store->type, "file") == 0 || strcmp(store->type, "block") == 0);
+
+    store_fill(fixture, 0, MIB, 1);
+    g_assert_cmpint(fixture_run(fixture, IO_PREFETCH, 0, 0, MIB, NULL), ==,
+                    is_direct ? -EOPNOTSUPP : 0);
+    check_kept(fixture, store, 0, MIB, 1);
+}
+
 /* clang-format off */
 static const Store stores[] = {
     { "null",              "null",  PLACE_NONE,  CACHE_DEFAULT,      0,    TRUE,  TRUE },
@@ -372,6 +416,8 @@ static const Behaviour behaviours[] = {
     { "zero",                     zeroes },
     { "zero-by-unmapping",        zeroes_by_unmapping },
     { "zero-with-fua",            zeroes_with_fua },
+    { "map",                      tells_holes_from_data },
+    { "prefetch",                 prefetches },
     { "written-after-unmap",      written_again_after_unmap },
     { "many-at-once",             serves_many_at_once },
     { "resubmitted-from-done",    takes_a_request_again_from_its_end },

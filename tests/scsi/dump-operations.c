@@ -49,6 +49,10 @@ class_text(const Operation *op)
         return "as a write";
     case PR_READ:
         return "as a read";
+    case PR_STATUS:
+        return "always, but not under RESERVE";
+    case PR_OWN:
+        return "by rules of its own";
     case PR_ALLOW:
         return "always";
     }
@@ -65,6 +69,7 @@ add_notes(GString *text, const Operation *op)
         { OP_WRITES, "refused when write protected" },
         { OP_UA_EXEMPT, "runs in spite of a unit attention" },
         { OP_NO_UNIT, "runs without a logical unit" },
+        { OP_ERASE_EXEMPT, "also during SANITIZE and FORMAT UNIT" },
         { OP_NEEDS_UNMAP, "thin provisioned units only" },
     };
     const char *separator = "";

@@ -167,6 +167,12 @@ open_store(Rig *rig, const RigConfig *config)
         c.name = "disk";
         c.size = config->size != 0 ? config->size : (guint64)1 << 20;
         store = backstore_open(&c, rig->offload, rig->n_workers, &error);
+    } else if (config->class != NULL) {
+        c.type = config->class->type;
+        c.name = "disk";
+        c.size = config->slow.size;
+        c.physical_block_size = config->slow.offset_align;
+        store = backstore_open_class(config->class, &c, rig->offload, rig->n_workers, &error);
     } else {
         c.type = "slow";
         c.name = "slow";
@@ -388,8 +394,12 @@ test_start(TestCommand *test)
 void
 test_wait(Rig *rig, TestCommand *test)
 {
-    for (guint i = 0; i < 1000 && !test->is_done; i++)
+    /* What is on the pool may take a while */
+    for (guint i = 0; i < 1000 && !test->is_done; i++) {
         rig_turn(rig);
+        if (i > 10 && !test->is_done)
+            worker_turn(test->command.nexus->worker, 1000);
+    }
     g_assert_true(test->is_done);
 }
 

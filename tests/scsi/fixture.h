@@ -4,7 +4,7 @@
 
 #include <glib.h>
 
-#include "backstore/backstore.h"
+#include "backstore/class.h"
 #include "scsi/lu-shard.h"
 #include "scsi/operation.h"
 #include "scsi/tmf.h"
@@ -40,8 +40,9 @@ guint8 *slow_memory(Backstore *store);
  */
 
 typedef struct {
-    guint n_workers;  /* 0: 1 */
-    const char *type; /* NULL: the slow store */
+    guint n_workers;             /* 0: 1 */
+    const char *type;            /* NULL: the slow store */
+    const BackstoreClass *class; /* of the test, with the configuration of the slow store */
     SlowConfig slow;
     guint64 size;    /* of other types; 0: 1 MiB */
     gsize pool_size; /* 0: 64 MiB */

@@ -162,14 +162,57 @@ test_vpd_list(void)
 
     case_init(&c, &(RigConfig){ 0 });
     data = ask(&c, CDB(0x12, 1, 0x00, 0, 255, 0));
-    g_assert_cmpmem(data, c.test.in->len,
-                    ((guint8[]){ 0, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1 }), 10);
+    g_assert_cmpmem(
+        data, c.test.in->len,
+        ((guint8[]){ 0, 0, 0, 9, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0xb0, 0xb1 }), 13);
     case_clear(&c);
 
     case_init(&c, &(RigConfig){ .lu = { .thin = TRUE } });
     data = ask(&c, CDB(0x12, 1, 0x00, 0, 255, 0));
-    g_assert_cmpmem(data, c.test.in->len,
-                    ((guint8[]){ 0, 0, 0, 7, 0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2 }), 11);
+    g_assert_cmpmem(
+        data, c.test.in->len,
+        ((guint8[]){ 0, 0, 0, 10, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0xb0, 0xb1, 0xb2 }),
+        14);
+    case_clear(&c);
+}
+
+static void
+test_vpd_small_pages(void)
+{
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    data = ask(&c, CDB(0x12, 1, 0x85, 0, 255, 0));
+    g_assert_cmpmem(data, c.test.in->len, ((guint8[]){ 0, 0x85, 0, 0 }), 4);
+    data = ask(&c, CDB(0x12, 1, 0x87, 0, 255, 0));
+    g_assert_cmpmem(data, c.test.in->len, ((guint8[]){ 0, 0x87, 0, 4, 0x3f, 0xff, 0, 0 }), 8);
+    case_clear(&c);
+}
+
+static void
+test_vpd_ports(void)
+{
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    data = ask(&c, CDB(0x12, 1, 0x88, 0, 255, 0));
+    g_assert_cmpuint(get_be16(data + 2) + 4U, ==, c.test.in->len);
+    g_assert_cmpmem(data + 4, 10, ((guint8[]){ 0, 0, 0, 1, 0, 0, 0, 0, 0, 0 }), 10);
+    g_assert_cmpuint(get_be16(data + 14) + 16U, ==, c.test.in->len);
+    g_assert_cmpmem(data + 16, 3, ((guint8[]){ 0x53, 0x98, 0 }), 3);
+    g_assert_cmpstr((const char *)data + 20, ==, "iqn.2026-11.org.lunport:test,t,0x0001");
+    case_clear(&c);
+}
+
+static void
+test_removable_bit(void)
+{
+    Case c;
+
+    case_init(&c, &(RigConfig){ .lu = { .removable = TRUE } });
+    g_assert_cmphex(ask(&c, CDB(0x12, 0, 0, 0, 255, 0))[1], ==, 0x80);
     case_clear(&c);
 }
 
@@ -276,7 +319,7 @@ test_vpd_block_limits(void)
     g_assert_cmpuint(get_be16(p + 6), ==, 1);
     g_assert_cmpuint(get_be32(p + 8), ==, (8 << 20) / 512);
     g_assert_cmpuint(get_be32(p + 12), ==, (1 << 20) / 512);
-    g_assert_cmpuint(get_be32(p + 20), ==, ((guint64)4 << 30) / 512);
+    g_assert_cmpuint(get_be32(p + 20), ==, 1 << 20);
     g_assert_cmpuint(get_be32(p + 24), ==, 256);
     g_assert_cmpuint(get_be64(p + 36), ==, (256 << 20) / 512);
     case_clear(&c);
@@ -302,7 +345,7 @@ test_vpd_provisioning(void)
 
     case_init(&c, &(RigConfig){ .lu = { .thin = TRUE } });
     p = ask(&c, CDB(0x12, 1, 0xb2, 0, 255, 0));
-    g_assert_cmpmem(p, c.test.in->len, ((guint8[]){ 0, 0xb2, 0, 4, 0, 0xe4, 0x02, 0 }), 8);
+    g_assert_cmpmem(p, c.test.in->len, ((guint8[]){ 0, 0xb2, 0, 4, 11, 0xe4, 0x02, 0 }), 8);
     case_clear(&c);
 
     case_init(&c, &(RigConfig){ 0 });
@@ -376,7 +419,7 @@ test_mode_all_6(void)
     p = ask(&c, CDB(0x1a, 0, 0x3f, 0, 255, 0));
     g_assert_cmpuint(p[0] + 1U, ==, c.test.in->len);
     g_assert_cmpmem(p + 1, 11, ((guint8[]){ 0, 0x10, 8, 0, 0, 8, 0, 0, 0, 2, 0 }), 11);
-    g_assert_cmpuint(c.test.in->len, ==, 4 + 8 + 12 + 16 + 20 + 12 + 12);
+    g_assert_cmpuint(c.test.in->len, ==, 4 + 8 + 12 + 16 + 20 + 12 + 40 + 12);
     case_clear(&c);
 }
 
@@ -409,21 +452,6 @@ test_mode_without_descriptor(void)
 }
 
 static void
-test_mode_changeable(void)
-{
-    static const guint8 zeros[10];
-    const guint8 *p;
-    Case c;
-
-    case_init(&c, &(RigConfig){ 0 });
-    p = ask(&c, CDB(0x1a, 0x08, 0x4a, 0, 255, 0));
-    g_assert_cmpmem(p + 6, 10, zeros, 10);
-    p = ask(&c, CDB(0x1a, 0x08, 0x8a, 0, 255, 0));
-    g_assert_cmphex(p[6], ==, 0x20);
-    case_clear(&c);
-}
-
-static void
 test_mode_refusals(void)
 {
     Case c;
@@ -433,8 +461,10 @@ test_mode_refusals(void)
     test_assert_sense(&c.test, SENSE_SAVING_NOT_SUPPORTED);
     (void)ask(&c, CDB(0x1a, 0, 0x05, 0, 255, 0));
     test_assert_field(&c.test, TRUE, 2, 5);
-    (void)ask(&c, CDB(0x1a, 0, 0x0a, 1, 255, 0));
+    (void)ask(&c, CDB(0x1a, 0, 0x0a, 2, 255, 0));
     test_assert_field(&c.test, TRUE, 3, 7);
+    (void)ask(&c, CDB(0x1a, 0, 0x3f, 1, 255, 0));
+    test_assert_good(&c.test);
     (void)ask(&c, CDB(0x1a, 0, 0x3f, 0xff, 255, 0));
     test_assert_good(&c.test);
     case_clear(&c);
@@ -482,6 +512,12 @@ test_report_luns(void)
     g_assert_cmpuint(c.test.in->len, ==, 44);
     p = ask(&c, CDB(0xa0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0));
     g_assert_cmpmem(p, c.test.in->len, "\0\0\0\x08\0\0\0\0\xc1\x01\0\0\0\0\0\0", 16);
+    p = ask(&c, CDB(0xa0, 0, 0x11, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpuint(get_be32(p), ==, 32);
+    p = ask(&c, CDB(0xa0, 0, 0x10, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpuint(get_be32(p), ==, 0);
+    p = ask(&c, CDB(0xa0, 0, 0x12, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpuint(get_be32(p), ==, 0);
     (void)ask(&c, CDB(0xa0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0));
     test_assert_field(&c.test, TRUE, 2, 7);
     case_clear(&c);
@@ -558,7 +594,7 @@ test_rsoc_all(void)
     const Operation *rows = optable_rows(&n_rows);
     Case c;
 
-    case_init(&c, &(RigConfig){ .lu = { .thin = TRUE } });
+    case_init(&c, &(RigConfig){ .lu = { .thin = TRUE, .removable = TRUE } });
     p = ask(&c, CDB(0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0));
     g_assert_cmpuint(get_be32(p) + 4, ==, c.test.in->len);
     for (d = p + 4; d < p + c.test.in->len; d += 8, n++) {
@@ -662,6 +698,9 @@ main(int argc, char **argv)
     ADD("no-unit", test_no_unit);
     ADD("well-known-unit", test_well_known_unit);
     ADD("vpd-list", test_vpd_list);
+    ADD("vpd-small-pages", test_vpd_small_pages);
+    ADD("vpd-ports", test_vpd_ports);
+    ADD("removable-bit", test_removable_bit);
     ADD("vpd-unknown", test_vpd_unknown);
     ADD("vpd-serial", test_vpd_serial);
     ADD("vpd-identification", test_vpd_identification);
@@ -677,7 +716,6 @@ main(int argc, char **argv)
     ADD("mode-all-6", test_mode_all_6);
     ADD("mode-10-long", test_mode_10_long);
     ADD("mode-without-descriptor", test_mode_without_descriptor);
-    ADD("mode-changeable", test_mode_changeable);
     ADD("mode-refusals", test_mode_refusals);
     ADD("mode-write-protect", test_mode_write_protect);
     ADD("report-luns", test_report_luns);

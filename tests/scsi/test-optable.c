@@ -86,7 +86,7 @@ static void
 assert_field_is_used(const Operation *op, OperationField field)
 {
     for (guint i = 0; i < field.size; i++) {
-        gboolean is_lba21 = field.size == 3 && i == 0;
+        gboolean is_lba21 = op->cdb_length == 6 && field.size == 3 && i == 0;
 
         g_assert_cmphex(op->usage[field.offset + i], ==, is_lba21 ? 0x1f : 0xff);
     }
@@ -141,8 +141,10 @@ test_safety_columns(void)
         /* What takes data and touches the medium, or changes it, is of the WRITE class */
         if ((op->direction == OPERATION_OUT && (op->flags & OP_MEDIUM)) || (op->flags & OP_WRITES))
             g_assert_cmpint(op->pr_class, ==, PR_WRITE);
-        if (op->pr_class == PR_WRITE || op->pr_class == PR_READ)
+        if (op->pr_class == PR_WRITE)
             g_assert_true(op->flags & OP_MEDIUM);
+        if (op->pr_class == PR_READ)
+            g_assert_true((op->flags & OP_MEDIUM) || op->direction == OPERATION_IN);
         if (op->flags & OP_WRITES)
             g_assert_true(op->flags & OP_MEDIUM);
         g_assert_cmpint(op->direction == OPERATION_OUT, ==, op->out != OPERATION_OUT_NONE);
@@ -177,7 +179,7 @@ test_find(void)
 static void
 test_every_refused_bit_is_pointed_at(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .slow = { .thin = TRUE } });
+    Rig *rig = rig_new(&(RigConfig){ .slow = { .thin = TRUE }, .lu = { .removable = TRUE } });
     const Operation *op;
 
     foreach_row(op)

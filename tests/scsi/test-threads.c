@@ -4,8 +4,8 @@
 /*
  * Two worker threads and an initiator on each that always has commands out.
  *
- * The storm adds resets from everywhere and checks that everything ends; it is
- * meant for ThreadSanitizer. In the other test each slot owns one logical
+ * The storm adds resets from everywhere, and commands that the home worker has
+ * a part in, and checks that everything ends; it is meant for ThreadSanitizer. In the other test each slot owns one logical
  * block, and blocks of both initiators lie side by side in the same physical
  * ones: if read-modify-write ever mixed two of them, a block would hold an old
  * value in the end.
@@ -129,6 +129,27 @@ start_tmf(Driver *d)
     scsi_tmf_start(&d->tmf);
 }
 
+/* What goes by way of the home worker: counters of all, their reset, power conditions, a buffer */
+static void
+make_errand(Driver *d, ScsiCommand *command)
+{
+    static const struct {
+        guint8 cdb[10];
+        guint32 in, out;
+    } errands[] = {
+        { { 0x4d, 0, 0x59, 0, 0, 0, 0, 1, 0, 0 }, 256, 0 },
+        { { 0x1b, 0, 0, 0, 0x21, 0 }, 0, 0 },
+        { { 0x4c, 0x02, 0xc0, 0, 0, 0, 0, 0, 0, 0 }, 0, 0 },
+        { { 0x3b, 0x02, 0, 0, 0, 0, 0, 0, 8, 0 }, 0, 8 },
+        { { 0x1b, 0, 0, 0, 0x11, 0 }, 0, 0 },
+    };
+    guint i = d->n_started / 5 % G_N_ELEMENTS(errands);
+
+    memcpy(command->cdb, errands[i].cdb, sizeof(errands[i].cdb));
+    command->expected_in = errands[i].in;
+    command->expected_out = errands[i].out;
+}
+
 /* Writes of 1 to 8 logical blocks around the same few physical ones, and reads */
 static void
 start_command(Driver *d, Slot *slot)
@@ -152,6 +173,10 @@ start_command(Driver *d, Slot *slot)
     command->cdb[8] = (guint8)n;
     command->expected_out = write ? n * 512 : 0;
     command->expected_in = write ? 0 : n * 512;
+    if (!d->owns_blocks && d->n_started % 5 == 0) {
+        memset(command->cdb, 0, sizeof(command->cdb));
+        make_errand(d, command);
+    }
     command->attribute = d->n_started % 13 == 0 ? SCSI_ORDERED : SCSI_SIMPLE;
     scsi_command_begin(command);
     scsi_command_run(command);

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * A command's errand to the home worker
+ *
+ *   command's worker         home worker              every worker (home too)
+ *   LuChange        ------>  queue (see lu-reset.c)
+ *                            ASK             ------>  collect
+ *                            update          <------  ASKED
+ *                            LU_CHANGE       ------>  take the new state, raise for each nexus
+ *   resume          <------  next one        <------  LU_CHANGED
+ *
+ * LU_CHANGED waits for I/O of commands that passed the gates before and would
+ * not pass them now: after a software write protect nothing is written any
+ * more. What they have not submitted yet is refused. That the write cache was
+ * turned off, the backstore tells writes under way itself (see
+ * backstore_set_write_through()).
+ */
+
+#include "scsi/lu-change.h"
+
+#include <string.h>
+
+#include "scsi/operation.h"
+#include "scsi/reservation.h"
+
+static LuChange *
+change_of_reset(LuReset *reset)
+{
+    return list_entry(reset, LuChange, reset);
+}
+
+static LuShard *
+shard_of_message(Message *message)
+{
+    return list_entry(message, LuShard, reset_message);
+}
+
+/* Home: LU_CHANGED */
+static void
+on_changed(Message *message)
+{
+    Lu *lu = shard_of_message(message)->lu;
+
+    if (lu_count_answer(lu))
+        lu_manage_end(lu);
+}
+
+SenseCode
+lu_state_refuses(const LuShard *shard, const ScsiCommand *command)
+{
+    const LuState *state = &shard->state;
+
+    if (state->is_ejected && command->op->flags & (OP_MEDIUM | OP_READY))
+        return SENSE_MEDIUM_NOT_PRESENT;
+    if (lu_state_has(state, MODE_SWP) && command->op->flags & OP_WRITES)
+        return SENSE_WRITE_PROTECTED;
+    return SENSE_NONE;
+}
+
+/* A request that touches no block stands in nobody's way */
+static gboolean
+has_pending(const LuShard *shard)
+{
+    if (!lu_state_is_restricted(&shard->state))
+        return FALSE;
+
+    list_foreach(link, &shard->nexus_luns) {
+        const NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
+
+        list_foreach(iter, &nexus_lun->tasks) {
+            const ScsiCommand *command = list_entry(iter, ScsiCommand, link);
+
+            if (command->state == SCSI_STATE_IO && command->io_end != 0 &&
+                lu_state_refuses(shard, command) != SENSE_NONE)
+                return TRUE;
+        }
+    }
+
+    return FALSE;
+}
+
+void
+lu_change_io_ended(LuShard *shard)
+{
+    if (!shard->state_waits || has_pending(shard))
+        return;
+
+    shard->state_waits = FALSE;
+    shard->n_conflicts--;
+    lu_answer_home(shard, on_changed);
+}
+
+/* Shard: LU_CHANGE. The command and so its nexus are there until the errand is back. */
+static void
+on_change(Message *message)
+{
+    LuShard *shard = shard_of_message(message);
+    const LuChange *change = shard->change;
+
+    lu_shard_set_state(shard, &shard->lu->state);
+    list_foreach(link, &shard->nexus_luns) {
+        NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
+
+        if (change->attention != SENSE_NONE && nexus_lun->nexus != change->nexus)
+            unit_attention_raise(&nexus_lun->attentions, change->attention);
+    }
+
+    if (has_pending(shard)) {
+        shard->state_waits = TRUE;
+        shard->n_conflicts++;
+        return;
+    }
+    lu_answer_home(shard, on_changed);
+}
+
+static void
+broadcast(LuChange *change, MessageFn deliver)
+{
+    Lu *lu = change->reset.lu;
+
+    for (guint i = 0; i < lu->n_workers; i++)
+        lu->shards[i].change = change;
+    lu_broadcast(lu, deliver);
+}
+
+static void
+update(LuChange *change)
+{
+    Lu *lu = change->reset.lu;
+
+    if (change->update(lu, change))
+        broadcast(change, on_change);
+    else
+        lu_manage_end(lu);
+}
+
+/* Home: ASKED */
+static void
+on_asked(Message *message)
+{
+    const LuShard *shard = shard_of_message(message);
+
+    if (lu_count_answer(shard->lu))
+        update(shard->change);
+}
+
+/* Shard: ASK */
+static void
+on_ask(Message *message)
+{
+    LuShard *shard = shard_of_message(message);
+
+    shard->change->ask(shard);
+    lu_answer_home(shard, on_asked);
+}
+
+/* Home: its turn has come */
+static void
+on_run(LuReset *reset)
+{
+    LuChange *change = change_of_reset(reset);
+
+    /* It passed the gate, but a reservation was before it in the queue */
+    change->is_refused = reservation_refuses_at_home(change->command);
+    if (change->is_refused)
+        lu_manage_end(reset->lu);
+    else if (change->ask != NULL)
+        broadcast(change, on_ask);
+    else
+        update(change);
+}
+
+static void
+send(LuChange *change)
+{
+    const ScsiCommand *command = change->command;
+
+    change->reset.is_stale = FALSE;
+    change->reset.abort_generation = command->nexus_lun->shard->abort_generation;
+    lu_reset_start(&change->reset);
+}
+
+static void
+finish_refused(ScsiCommand *command)
+{
+    scsi_command_finish(command, SCSI_RESERVATION_CONFLICT);
+}
+
+/* On the worker of the command again */
+static void
+on_done(LuReset *reset)
+{
+    LuChange *change = change_of_reset(reset);
+
+    if (reset->is_stale && !change->command->aborted)
+        send(change);
+    else
+        scsi_command_errand_ended(change->command,
+                                  change->is_refused ? finish_refused : change->resume);
+}
+
+LuChange *
+lu_change_new(ScsiCommand *command)
+{
+    LuChange *change;
+
+    G_STATIC_ASSERT(sizeof(LuChange) + LU_CHANGE_ROOM <= POOL_BUFFER_MIN);
+
+    if (!scsi_command_take_scratch(command, POOL_BUFFER_MIN)) {
+        scsi_command_finish(command, SCSI_BUSY);
+        return NULL;
+    }
+
+    change = lu_change_of(command);
+    memset(change, 0, sizeof(*change) + LU_CHANGE_ROOM);
+    change->command = command;
+    return change;
+}
+
+void
+lu_change_run(LuChange *change, void (*resume)(ScsiCommand *command))
+{
+    ScsiCommand *command = change->command;
+
+    change->resume = resume;
+    change->nexus = command->nexus;
+    change->reset.lu = scsi_command_lu(command);
+    change->reset.run = on_run;
+    change->reset.is_command = TRUE;
+    change->reset.reply_to = &command->nexus->worker->inbox;
+    change->reset.done = on_done;
+    scsi_command_errand_started(command);
+    send(change);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, and what others see of them
+ */
+
+#include <string.h>
+
+#include "fixture.h"
+#include "util/bytes.h"
+
+typedef struct {
+    Rig *rig;
+    Nexus *other; /* on another worker */
+    TestCommand test;
+} Case;
+
+static void
+case_init(Case *c, gboolean removable)
+{
+    memset(c, 0, sizeof(*c));
+    c->rig = rig_new(&(RigConfig){ .n_workers = 2, .lu = { .removable = removable } });
+    c->other = rig_new_nexus(c->rig, 1, 2);
+}
+
+static void
+case_clear(Case *c)
+{
+    test_command_clear(&c->test);
+    nexus_free(c->other);
+    rig_free(c->rig);
+}
+
+static const guint8 *
+ask(Case *c, Nexus *nexus, const guint8 *cdb, gsize n)
+{
+    test_command_clear(&c->test);
+    (void)test_execute(c->rig, nexus, &c->test, cdb, n, 4096, NULL, 0);
+    return c->test.in->data;
+}
+
+#define START_STOP(byte4) CDB(0x1b, 0, 0, 0, (byte4), 0)
+#define EJECT             START_STOP(0x02)
+#define LOAD              START_STOP(0x03)
+#define PREVENT(flag)     CDB(0x1e, 0, 0, 0, (flag), 0)
+#define TEST_READY        CDB(0x00, 0, 0, 0, 0, 0)
+
+static void
+test_eject_and_load(void)
+{
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, TRUE);
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_good(&c.test);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_sense(&c.test, SENSE_MEDIUM_NOT_PRESENT);
+    (void)ask(&c, c.other, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    test_assert_sense(&c.test, SENSE_MEDIUM_NOT_PRESENT);
+    (void)ask(&c, c.other, CDB(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    test_assert_sense(&c.test, SENSE_MEDIUM_NOT_PRESENT);
+    data = ask(&c, c.other, CDB(0x1a, 0, 0x08, 0, 255, 0));
+    g_assert_cmpuint(get_be32(data + 4), ==, 0);
+    data = ask(&c, c.other, CDB(0x03, 0, 0, 0, 18, 0));
+    g_assert_cmphex(data[2], ==, 0x02);
+    g_assert_cmphex(data[12], ==, 0x3a);
+    (void)ask(&c, c.other, START_STOP(0x01));
+    test_assert_sense(&c.test, SENSE_MEDIUM_NOT_PRESENT);
+
+    (void)ask(&c, c.other, LOAD);
+    test_assert_good(&c.test);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_sense(&c.test, SENSE_NOT_READY_TO_READY);
+    case_clear(&c);
+}
+
+/* Of any nexus on any worker */
+static void
+test_prevent(void)
+{
+    Case c;
+
+    case_init(&c, TRUE);
+    (void)ask(&c, c.other, PREVENT(1));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.other, PREVENT(1));
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_sense(&c.test, SENSE_REMOVAL_PREVENTED);
+    (void)ask(&c, c.rig->nexus, PREVENT(0));
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_sense(&c.test, SENSE_REMOVAL_PREVENTED);
+    (void)ask(&c, c.other, PREVENT(0));
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+static void
+test_prevent_ends_with_nexus(void)
+{
+    Case c;
+
+    case_init(&c, TRUE);
+    (void)ask(&c, c.other, PREVENT(1));
+    nexus_free(c.other);
+    c.other = rig_new_nexus(c.rig, 1, 2);
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+static void
+on_reset_done(ScsiTmf *tmf)
+{
+}
+
+static void
+test_prevent_ends_with_reset(void)
+{
+    ScsiTmf tmf = { .function = TMF_LOGICAL_UNIT_RESET, .done = on_reset_done };
+    Case c;
+
+    case_init(&c, TRUE);
+    (void)ask(&c, c.other, PREVENT(1));
+    tmf.nexus = c.rig->nexus;
+    scsi_tmf_start(&tmf);
+    rig_turn(c.rig);
+    c.rig->nexus->luns[0]->attentions.n = 0;
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+static void
+test_fixed_medium(void)
+{
+    Case c;
+
+    case_init(&c, FALSE);
+    (void)ask(&c, c.rig->nexus, EJECT);
+    test_assert_field(&c.test, TRUE, 4, 1);
+    (void)ask(&c, c.rig->nexus, PREVENT(1));
+    test_assert_sense(&c.test, SENSE_INVALID_OPCODE);
+    (void)ask(&c, c.rig->nexus, CDB(0xa3, 0x0c, 1, 0x1e, 0, 0, 0, 0, 1, 0, 0, 0));
+    g_assert_cmphex(c.test.in->data[1], ==, 1);
+    case_clear(&c);
+}
+
+static void
+test_stop_flushes(void)
+{
+    Case c;
+
+    case_init(&c, FALSE);
+    (void)ask(&c, c.rig->nexus, START_STOP(0x00));
+    test_assert_good(&c.test);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+    (void)ask(&c, c.rig->nexus, START_STOP(0x04)); /* NO_FLUSH */
+    test_assert_good(&c.test);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+static void
+test_power_conditions(void)
+{
+    static const struct {
+        guint8 condition, ascq;
+    } table[] = { { 0x2, 0x03 }, { 0x3, 0x04 }, { 0x1, 0 }, { 0xa, 0x03 },
+                  { 0x7, 0x03 }, { 0xb, 0x04 }, { 0x0, 0 } };
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, TRUE);
+    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
+        (void)ask(&c, c.rig->nexus, START_STOP((guint8)(table[i].condition << 4 | 0x01)));
+        test_assert_good(&c.test);
+        data = ask(&c, c.other, CDB(0x03, 0, 0, 0, 18, 0));
+        g_assert_cmphex(data[2], ==, 0);
+        g_assert_cmphex(data[12], ==, table[i].ascq != 0 ? 0x5e : 0);
+        g_assert_cmphex(data[13], ==, table[i].ascq);
+        (void)ask(&c, c.other, TEST_READY);
+        test_assert_good(&c.test);
+    }
+
+    /* LOEJ means nothing beside a power condition */
+    (void)ask(&c, c.rig->nexus, START_STOP(0x22));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, fn) g_test_add_func("/scsi/medium/" name, fn)
+    ADD("eject-and-load", test_eject_and_load);
+    ADD("prevent", test_prevent);
+    ADD("prevent-ends-with-nexus", test_prevent_ends_with_nexus);
+    ADD("prevent-ends-with-reset", test_prevent_ends_with_reset);
+    ADD("fixed-medium", test_fixed_medium);
+    ADD("stop-flushes", test_stop_flushes);
+    ADD("power-conditions", test_power_conditions);
+    return g_test_run();
+}
