@@ -1,0 +1,667 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Connection
+ *
+ * A socket is served by one worker from its first byte to its last. It begins
+ * in the login phase, which a Login object judges; the final response waits for
+ * the registry (CONNECTION_CLAIMING), and with it the session comes to life. A
+ * connection that ends in order (refused login, logout) sends what it has,
+ * shuts down its side and waits a little for the peer, because a close with
+ * unread bytes would make the kernel throw away what was sent last. One that
+ * ends otherwise is closed at once.
+ *
+ * One timer serves all states: the time limit of the login, the interval and
+ * the time limit of pings, the wait for the peer at the end. It is not moved
+ * when something arrives; when it fires it looks how long that was ago.
+ *
+ * A closed connection keeps its memory until the turn ends, so no caller up the
+ * stack is left with a dangling pointer.
+ */
+
+#include "iscsi/connection.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "iscsi/server.h"
+#include "iscsi/session.h"
+#include "util/fd.h"
+
+#define DRAIN_USEC (2 * USEC_PER_SEC)
+
+/* Interval and time limit of pings in discovery sessions */
+#define DISCOVERY_NOP_SECONDS 30
+
+/* Events about odd PDUs that one connection may cause */
+#define REPORTS_MAX 8
+
+static gint64
+now_of(const Connection *connection)
+{
+    return connection->server->worker->loop.now;
+}
+
+static void
+start_timer(Connection *connection, gint64 usec)
+{
+    timer_set(&connection->timer, &connection->server->worker->loop, now_of(connection) + usec);
+}
+
+/* Ending */
+
+static void
+drop_login(Connection *connection)
+{
+    if (connection->login == NULL)
+        return;
+
+    login_deinit(&connection->login->login);
+    g_free(connection->login);
+    connection->login = NULL;
+}
+
+void
+connection_free(Connection *connection)
+{
+    g_assert(connection->state == CONNECTION_CLOSED && connection->session == NULL);
+
+    g_free(connection->text);
+    tx_deinit(connection);
+    g_free(connection);
+}
+
+/* What the journal hears of a connection that goes without a logout */
+static void
+post_loss(Connection *connection, const char *reason)
+{
+    Server *server = connection->server;
+
+    if (connection->state == CONNECTION_FULL_FEATURE && connection->session != NULL &&
+        !connection->session->is_closing && connection->session->logout == NULL &&
+        connection->type == ISCSI_SESSION_NORMAL)
+        server_post(server, ISCSI_EVENT_CONNECTION_LOST, connection, connection->session, 0,
+                    reason);
+}
+
+void
+connection_close(Connection *connection, const char *reason)
+{
+    Session *session = connection->session;
+    gboolean was_login =
+        connection->state == CONNECTION_LOGIN || connection->state == CONNECTION_CLAIMING;
+
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+
+    post_loss(connection, reason);
+    connection->state = CONNECTION_CLOSED;
+    watch_stop(&connection->watch);
+    timer_cancel(&connection->timer);
+    deferred_cancel(&connection->flush);
+    fd_close(&connection->fd);
+    tx_drop(connection);
+    if (connection->claim != NULL) {
+        connection->claim->connection = NULL;
+        connection->claim = NULL;
+    }
+    if (session != NULL)
+        session_connection_closed(session, connection, reason);
+
+    list_unlink(&connection->link);
+    server_post_closed(connection->server, connection, was_login);
+    drop_login(connection);
+    server_bury_connection(connection->server, connection);
+}
+
+void
+connection_end(Connection *connection)
+{
+    if (connection->state == CONNECTION_CLAIMING)
+        watch_select(&connection->watch, EPOLLIN);
+    if (connection->state == CONNECTION_LOGIN || connection->state == CONNECTION_CLAIMING)
+        server_post_login_ended(connection->server, connection);
+    connection->state = CONNECTION_ENDING;
+    start_timer(connection, DRAIN_USEC);
+    tx_schedule(connection);
+}
+
+void
+connection_report(Connection *connection, const char *text)
+{
+    if (connection->n_reports++ < REPORTS_MAX)
+        server_post(connection->server, ISCSI_EVENT_PROTOCOL_ERROR, connection, connection->session,
+                    0, text);
+}
+
+void
+connection_reject(Connection *connection, const guint8 *bhs, PduRejectReason reason)
+{
+    Session *session = connection->session;
+    Task *task;
+
+    if (!connection_is_full_feature(connection) || session->is_closing)
+        return;
+
+    task = session_take_task(session, connection, TASK_REJECT, TASK_CLASS_REJECT, bhs);
+    if (task == NULL) {
+        tx_flush(connection);
+        if (!connection_is_full_feature(connection) || session->is_closing)
+            return;
+        task = session_take_task(session, connection, TASK_REJECT, TASK_CLASS_REJECT, bhs);
+    }
+    if (task == NULL) {
+        connection_close(connection, "too many rejected PDUs");
+        return;
+    }
+    task->reject_reason = reason;
+    tx_queue(task);
+}
+
+/* Let the session go, and say what is left to say */
+static void
+leave_session(Connection *connection, const char *reason)
+{
+    post_loss(connection, reason);
+    connection_end(connection);
+    session_connection_closed(connection->session, connection, reason);
+    tx_drop(connection);
+}
+
+void
+connection_fail(Connection *connection, const guint8 *bhs, PduRejectReason reason, const char *text)
+{
+    if (!connection_is_open(connection))
+        return;
+
+    connection_report(connection, text);
+    if (reason == PDU_REJECT_NONE || !connection_is_full_feature(connection)) {
+        connection_close(connection, text);
+        return;
+    }
+
+    connection_reject(connection, bhs, reason);
+    tx_flush(connection);
+    if (connection_is_full_feature(connection) && connection->session != NULL)
+        leave_session(connection, text);
+}
+
+/* Login */
+
+static void
+refuse(Connection *connection)
+{
+    Login *login = &connection->login->login;
+
+    server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, login->status,
+                login->reason);
+}
+
+static void act(Connection *connection, LoginAction action);
+
+static void
+enter_full_feature(Connection *connection)
+{
+    Login *login = &connection->login->login;
+
+    tx_put(connection, login->response, login->response_data, login->response_size);
+    connection->state = CONNECTION_FULL_FEATURE;
+    connection->cid = login->cid;
+    connection->stat_sn = login->stat_sn;
+    connection->params = *login_params(login);
+    watch_select(&connection->watch, EPOLLIN);
+    server_post(connection->server, ISCSI_EVENT_SESSION_OPENED, connection, connection->session, 0,
+                NULL);
+    server_post_login_ended(connection->server, connection);
+    connection->received_at = now_of(connection);
+    connection->bytes_received = connection->bytes_sent = 0;
+    timer_cancel(&connection->timer);
+    connection_set_timer(connection);
+}
+
+static void
+claim_free(SessionClaim *claim)
+{
+    Server *server = claim->server;
+
+    if (claim->connection != NULL)
+        claim->connection->claim = NULL;
+    list_unlink(&claim->link);
+    g_free(claim->claim.initiator_name);
+    g_free(claim->claim.target_name);
+    g_free(claim);
+    server_check_orders(server);
+}
+
+static void
+on_released(Claim *claim)
+{
+    claim_free(claim->user_data);
+}
+
+static void
+on_evict(Claim *claim)
+{
+    SessionClaim *holder = claim->user_data;
+
+    if (holder->session != NULL)
+        session_close(holder->session, "reinstated by a new login of the same initiator");
+    registry_evicted(claim);
+}
+
+/* The nexus is ours: make the session. NULL: @login was refused. */
+static Session *
+make_session(Connection *connection, SessionClaim *claim, LoginAction *ret_action)
+{
+    Server *server = connection->server;
+    Login *login = &connection->login->login;
+    IscsiTarget *target = NULL;
+    Session *session;
+
+    if (login->type == ISCSI_SESSION_NORMAL) {
+        target = server_find_target(server, login->target_name);
+        if (target == NULL || !target->enabled ||
+            !server_target_is_visible(target, connection->tag)) {
+            *ret_action = login_refuse(login,
+                                       target == NULL ? LOGIN_STATUS_TARGET_REMOVED
+                                                      : LOGIN_STATUS_SERVICE_UNAVAILABLE,
+                                       "the target was changed during the login");
+            return NULL;
+        }
+    }
+
+    session = session_new(server, claim, login, target, connection->tag);
+    if (session == NULL)
+        *ret_action = login_refuse(login, LOGIN_STATUS_OUT_OF_RESOURCES, "out of memory");
+    return session;
+}
+
+static void
+on_granted(Connection *connection, SessionClaim *claim)
+{
+    LoginAction action = LOGIN_CLOSE;
+    LoginClaim answer = { .tsih = claim->claim.tsih };
+    Session *session = make_session(connection, claim, &action);
+
+    connection->claim = NULL;
+    claim->connection = NULL;
+    if (session == NULL) {
+        registry_release(&claim->claim);
+    } else {
+        connection->type = session->type;
+        session_add_connection(session, connection);
+        /* The numbers are the session's from here on, also of a new one */
+        answer.joined = TRUE;
+        answer.exp_cmd_sn = session->exp_cmd_sn;
+        answer.max_cmd_sn = session->max_cmd_sn;
+        action = login_claimed(&connection->login->login, &answer);
+    }
+    act(connection, action);
+}
+
+static void
+on_claimed(Claim *claim)
+{
+    SessionClaim *holder = claim->user_data;
+    Connection *connection = holder->connection;
+
+    if (claim->status == LOGIN_STATUS_SUCCESS) {
+        if (connection == NULL)
+            registry_release(claim);
+        else
+            on_granted(connection, holder);
+        return;
+    }
+
+    if (connection != NULL) {
+        LoginClaim answer = { .status = claim->status, .reason = claim->reason };
+
+        connection->claim = NULL;
+        holder->connection = NULL;
+        act(connection, login_claimed(&connection->login->login, &answer));
+    }
+    claim_free(holder);
+}
+
+static void
+ask_registry(Connection *connection)
+{
+    Server *server = connection->server;
+    const Login *login = &connection->login->login;
+    SessionClaim *holder = g_try_new0(SessionClaim, 1);
+    Claim *claim = &holder->claim;
+    const IscsiTarget *target = NULL;
+
+    if (holder == NULL) {
+        act(connection, login_refuse(&connection->login->login, LOGIN_STATUS_OUT_OF_RESOURCES,
+                                     "out of memory"));
+        return;
+    }
+
+    connection->state = CONNECTION_CLAIMING;
+    watch_deselect(&connection->watch, EPOLLIN);
+
+    if (login->type == ISCSI_SESSION_NORMAL) {
+        target = server_find_target(server, login->target_name);
+        claim->target_name = g_strdup(login->target_name);
+    }
+    claim->registry = server->servers[0]->registry;
+    claim->home = &server->worker->inbox;
+    claim->type = login->type;
+    memcpy(claim->isid, login->isid, sizeof(claim->isid));
+    claim->tag = connection->tag;
+    claim->requested_tsih = login->tsih;
+    claim->initiator_name = g_strdup(login->initiator_name);
+    claim->target_limit = target != NULL ? target->max_sessions : 0;
+    claim->claimed = on_claimed;
+    claim->evict = on_evict;
+    claim->released = on_released;
+    claim->user_data = holder;
+    holder->server = server;
+    holder->connection = connection;
+    connection->claim = holder;
+    list_append(&server->claims, &holder->link);
+    registry_claim(claim);
+}
+
+static void
+act(Connection *connection, LoginAction action)
+{
+    Login *login = &connection->login->login;
+
+    switch (action) {
+    case LOGIN_SEND:
+        tx_put(connection, login->response, login->response_data, login->response_size);
+        break;
+    case LOGIN_CLAIM:
+        ask_registry(connection);
+        break;
+    case LOGIN_DONE:
+        enter_full_feature(connection);
+        break;
+    case LOGIN_REFUSE:
+        refuse(connection);
+        tx_put(connection, login->response, login->response_data, login->response_size);
+        connection_end(connection);
+        break;
+    case LOGIN_CLOSE:
+        refuse(connection);
+        connection_close(connection, login->reason);
+        break;
+    }
+}
+
+void
+connection_login_pdu(Connection *connection, const guint8 *bhs, const guint8 *data, gsize size)
+{
+    act(connection, login_receive(&connection->login->login, bhs, data, size));
+}
+
+/* Text */
+
+static void
+describe_target(const IscsiTarget *target, DiscoveryTarget *ret_target)
+{
+    ret_target->name = target->name;
+    ret_target->announces = target->announces;
+    ret_target->n_announces = target->n_announces;
+}
+
+static gboolean
+find_target(gpointer user_data, const char *name, DiscoveryTarget *ret_target)
+{
+    const Connection *connection = user_data;
+    const IscsiTarget *target = server_find_target(connection->server, name);
+
+    if (target == NULL || !server_target_may_be_told(target, connection->tag))
+        return FALSE;
+
+    describe_target(target, ret_target);
+    return TRUE;
+}
+
+static gboolean
+next_target(gpointer user_data, const char *after, DiscoveryTarget *ret_target)
+{
+    const Connection *connection = user_data;
+    IscsiTarget *target;
+
+    if (!server_next_target(connection, after, &target))
+        return FALSE;
+
+    describe_target(target, ret_target);
+    return TRUE;
+}
+
+void
+connection_begin_text(Connection *connection)
+{
+    ConnectionText *text = connection->text;
+    const Session *session = connection->session;
+    DiscoveryConfig config = {
+        .type = connection->type,
+        .local = connection->local,
+        .find = find_target,
+        .next = next_target,
+        .user_data = connection,
+        .offer = &text->offer,
+        .params = &connection->params,
+    };
+
+    if (session->target != NULL) {
+        config.target_name = session->target->name;
+        server_offer(session->target, &text->offer);
+    } else {
+        text->offer = connection->server->policy.discovery_params;
+    }
+    discovery_init(&text->discovery, &config);
+}
+
+/* Pings */
+
+void
+connection_pong(Connection *connection, const guint8 *bhs)
+{
+    if (connection->is_pinged && pdu_ttt(bhs) == connection->ping_ttt)
+        connection->is_pinged = FALSE;
+}
+
+void
+connection_received(Connection *connection)
+{
+    connection->received_at = now_of(connection);
+}
+
+/* Since when nothing moved: what the peer sends does not count while it does not read */
+static gint64
+quiet_since(const Connection *connection)
+{
+    if (tx_is_idle(connection))
+        return connection->received_at;
+    return MIN(connection->received_at, MAX(connection->tx.progress_at, connection->pinged_at));
+}
+
+/* What the target says; discovery sessions have none */
+static gint64
+nop_interval(const Connection *connection)
+{
+    const IscsiTarget *target = connection->session->target;
+
+    return (target != NULL ? target->nop_interval : DISCOVERY_NOP_SECONDS) * USEC_PER_SEC;
+}
+
+static gint64
+nop_timeout(const Connection *connection)
+{
+    const IscsiTarget *target = connection->session->target;
+
+    return (target != NULL ? MAX(target->nop_timeout, 1) : DISCOVERY_NOP_SECONDS) * USEC_PER_SEC;
+}
+
+static void
+ping(Connection *connection)
+{
+    connection->ping_ttt =
+        connection->ping_ttt == PDU_TAG_RESERVED - 1 ? 0 : connection->ping_ttt + 1;
+    connection->is_pinged = TRUE;
+    connection->pinged_at = now_of(connection);
+    connection->tx.wants_ping = TRUE;
+    tx_schedule(connection);
+    start_timer(connection, nop_timeout(connection));
+}
+
+static void
+on_nop_timer(Connection *connection)
+{
+    gint64 interval = nop_interval(connection);
+    gint64 since = quiet_since(connection);
+
+    if (connection->is_pinged && since <= connection->pinged_at) {
+        connection_close(connection, "the initiator did not answer a NOP-In in time");
+        return;
+    }
+
+    connection->is_pinged = FALSE;
+    if (since + interval <= now_of(connection))
+        ping(connection);
+    else
+        timer_set(&connection->timer, &connection->server->worker->loop, since + interval);
+}
+
+void
+connection_set_timer(Connection *connection)
+{
+    const Session *session = connection->session;
+
+    if (!connection_is_full_feature(connection) || session == NULL)
+        return;
+
+    if (nop_interval(connection) == 0)
+        timer_cancel(&connection->timer);
+    else if (!connection->is_pinged)
+        start_timer(connection, nop_interval(connection));
+}
+
+static void
+on_timer(Timer *timer)
+{
+    Connection *connection = list_entry(timer, Connection, timer);
+
+    switch (connection->state) {
+    case CONNECTION_LOGIN:
+    case CONNECTION_CLAIMING:
+        server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, 0,
+                    "the login took too long");
+        connection_close(connection, "the login took too long");
+        break;
+    case CONNECTION_FULL_FEATURE:
+        on_nop_timer(connection);
+        break;
+    case CONNECTION_ENDING:
+    case CONNECTION_DRAINING:
+        connection_close(connection, "the initiator did not close the connection");
+        break;
+    case CONNECTION_CLOSED:
+    case CONNECTION_STATE_N:
+        g_assert_not_reached();
+    }
+}
+
+/* The socket */
+
+void
+connection_sent(Connection *connection)
+{
+    Session *session = connection->session;
+
+    if (connection->state == CONNECTION_FULL_FEATURE && connection->login != NULL)
+        drop_login(connection);
+
+    if (session != NULL && session->is_logged_out) {
+        connection_end(connection);
+        session_connection_closed(session, connection, "logout");
+    }
+    if (connection->state == CONNECTION_ENDING) {
+        drop_login(connection);
+        connection->state = CONNECTION_DRAINING;
+        (void)shutdown(connection->fd, SHUT_WR);
+    }
+}
+
+static void
+on_flush(Deferred *deferred)
+{
+    tx_flush(list_entry(deferred, Connection, flush));
+}
+
+static void
+on_ready(Watch *watch, guint32 ready)
+{
+    Connection *connection = list_entry(watch, Connection, watch);
+
+    if (ready & EPOLLOUT) {
+        watch_deselect(watch, EPOLLOUT);
+        connection->tx.is_blocked = FALSE;
+        tx_schedule(connection);
+    }
+    if (ready & EPOLLIN)
+        rx_turn(connection);
+}
+
+static gboolean
+start(Connection *connection)
+{
+    Server *server = connection->server;
+    int one = 1;
+
+    connection->login = g_try_new(ConnectionLogin, 1);
+    if (connection->login == NULL)
+        return FALSE;
+    server_init_policy(connection, &connection->login->policy);
+    login_init(&connection->login->login, &connection->login->policy);
+
+    /* It fails on what is not TCP, as in tests */
+    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    (void)address_of_socket(connection->fd, &connection->local);
+    (void)address_of_peer(connection->fd, &connection->remote);
+
+    connection->watch.asked |= EPOLLRDHUP;
+    if (!tx_init(connection) ||
+        watch_start(&connection->watch, &server->worker->loop, connection->fd) != 0)
+        return FALSE;
+
+    watch_select(&connection->watch, EPOLLIN);
+    start_timer(connection, server->login_timeout * USEC_PER_SEC);
+    return TRUE;
+}
+
+void
+connection_new(Server *server, int fd, guint16 tag, guint32 portal_id)
+{
+    Connection *connection = g_try_new0(Connection, 1);
+
+    if (connection == NULL) {
+        fd_close(&fd);
+        server_post_closed(server, NULL, TRUE);
+        return;
+    }
+
+    connection->server = server;
+    connection->fd = fd;
+    connection->tag = tag;
+    connection->portal_id = portal_id;
+    list_init(&connection->session_link);
+    list_init(&connection->link);
+    list_init(&connection->tx.queue);
+    watch_init(&connection->watch, on_ready);
+    deferred_init(&connection->flush, on_flush);
+    timer_init(&connection->timer, on_timer);
+    list_append(&server->connections, &connection->link);
+
+    if (!start(connection))
+        connection_close(connection, "out of memory or descriptors");
+}

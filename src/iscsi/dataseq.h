@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "iscsi/rx.h"
+#include "iscsi/task.h"
+
+/*
+ * Data of writes: immediate, unsolicited, solicited
+ */
+
+/* The header of a command is in: say where its immediate data goes */
+void dataseq_command_header(Task *task, Rx *rx);
+
+/* The command begins: take a buffer if data comes before it runs */
+void dataseq_begin(Task *task);
+
+/* The PDU of the command is complete and it has begun */
+void dataseq_command_complete(Task *task);
+
+/* The header of a Data-Out is in: find its task and where the data goes */
+void dataseq_header(Connection *connection, Rx *rx);
+
+/* The Data-Out is complete; @digest_error: its data is not to be used */
+void dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error);
+
+/* scsi wants the command's segment filled */
+void dataseq_segment(Task *task);
+
+/* Encode the next R2T that is to be sent; FALSE: there is none */
+gboolean dataseq_emit_r2t(Task *task, TxSlot *slot);

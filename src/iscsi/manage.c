@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Task management requests
+ *
+ * What this file adds to scsi/tmf.h is the part of the rules that knows of
+ * CmdSN: commands that have arrived but whose turn has not come are ended here
+ * at once; ABORT TASK of a command that never came marks its CmdSN as received
+ * (RFC 7143 11.5 and 11.6.1); functions on several tasks wait until every
+ * command sent before them has come (RFC 7143 4.2.3.3).
+ */
+
+#include "iscsi/manage.h"
+
+#include "iscsi/connection.h"
+#include "iscsi/server.h"
+#include "iscsi/session.h"
+#include "iscsi/tx.h"
+
+typedef struct {
+    guint8 function; /* PduTmf */
+    TmfFunction scsi;
+    gboolean is_single; /* concerns one task */
+    gboolean is_target; /* concerns all logical units */
+    const char *name;
+} ManageRow;
+
+/* clang-format off */
+static const ManageRow rows[] = {
+    { PDU_TMF_ABORT_TASK,         TMF_ABORT_TASK,         TRUE,  FALSE, "ABORT TASK" },
+    { PDU_TMF_ABORT_TASK_SET,     TMF_ABORT_TASK_SET,     FALSE, FALSE, "ABORT TASK SET" },
+    { PDU_TMF_CLEAR_ACA,          TMF_CLEAR_ACA,          TRUE,  FALSE, "CLEAR ACA" },
+    { PDU_TMF_CLEAR_TASK_SET,     TMF_CLEAR_TASK_SET,     FALSE, FALSE, "CLEAR TASK SET" },
+    { PDU_TMF_LOGICAL_UNIT_RESET, TMF_LOGICAL_UNIT_RESET, FALSE, FALSE, "LOGICAL UNIT RESET" },
+    { PDU_TMF_TARGET_WARM_RESET,  TMF_TARGET_WARM_RESET,  FALSE, TRUE,  "TARGET WARM RESET" },
+    { PDU_TMF_TARGET_COLD_RESET,  TMF_TARGET_COLD_RESET,  FALSE, TRUE,  "TARGET COLD RESET" },
+};
+/* clang-format on */
+
+static const ManageRow *
+find_row(guint8 function)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (rows[i].function == function)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static void
+answer(Task *task, PduTmfResponse response)
+{
+    task->tmf_response = response;
+    if (task->is_aborted || task->connection == NULL)
+        task_finish(task);
+    else
+        tx_queue(task);
+}
+
+static PduTmfResponse
+response_of(TmfResponse response)
+{
+    switch (response) {
+    case TMF_COMPLETE:
+        return PDU_TMF_RESPONSE_COMPLETE;
+    case TMF_NO_SUCH_TASK:
+        return PDU_TMF_RESPONSE_NO_TASK;
+    case TMF_NO_SUCH_LUN:
+        return PDU_TMF_RESPONSE_NO_LUN;
+    case TMF_NOT_SUPPORTED:
+        return PDU_TMF_RESPONSE_NOT_SUPPORTED;
+    case TMF_REJECTED:
+        break;
+    }
+    return PDU_TMF_RESPONSE_REJECTED;
+}
+
+static void
+on_tmf_done(ScsiTmf *tmf)
+{
+    Task *task = list_entry(tmf, Task, tmf);
+
+    task->is_managing = FALSE;
+    if (tmf->function == TMF_TARGET_COLD_RESET && tmf->response == TMF_COMPLETE)
+        server_post_cold_reset(task->session->server, task->session);
+    answer(task, response_of(tmf->response));
+}
+
+static void
+start_scsi(Task *task, const ManageRow *row, ScsiCommand *command)
+{
+    ScsiTmf *tmf = &task->tmf;
+
+    memset(tmf, 0, sizeof(*tmf));
+    tmf->function = row->scsi;
+    tmf->nexus = task->session->nexus;
+    memcpy(tmf->lun, task->bhs + 8, sizeof(tmf->lun));
+    tmf->command = command;
+    tmf->done = on_tmf_done;
+    task->is_managing = TRUE;
+    scsi_tmf_start(tmf);
+}
+
+/* The task that ABORT TASK names is not here: RFC 7143 11.6.1 */
+static void
+abort_missing(Task *task)
+{
+    Session *session = task->session;
+    guint32 cmd_sn = pdu_tmf_ref_cmd_sn(task->bhs);
+
+    if (!pdu_sn_in_window(cmd_sn, session->exp_cmd_sn, session->max_cmd_sn) ||
+        !pdu_sn_less(cmd_sn, task->cmd_sn)) {
+        answer(task, PDU_TMF_RESPONSE_NO_TASK);
+        return;
+    }
+
+    answer(task, PDU_TMF_RESPONSE_COMPLETE);
+    session_skip(session, cmd_sn);
+}
+
+static void
+abort_task(Task *task, const ManageRow *row)
+{
+    Task *other = session_find_task(task->session, pdu_tmf_rtt(task->bhs));
+
+    if (other == NULL || !other->is_active) {
+        abort_missing(task);
+        return;
+    }
+    if (other->kind != TASK_COMMAND || pdu_lun(other->bhs) != pdu_lun(task->bhs)) {
+        answer(task, PDU_TMF_RESPONSE_NO_TASK);
+        return;
+    }
+    if (!other->command.is_begun) {
+        /* It ends when its turn comes */
+        other->is_aborted = TRUE;
+        answer(task, PDU_TMF_RESPONSE_COMPLETE);
+        return;
+    }
+
+    start_scsi(task, row, &other->command.scsi);
+}
+
+/* Commands that wait for their turn and that @task ends too */
+static void
+abort_parked(Task *task, const ManageRow *row)
+{
+    Session *session = task->session;
+
+    for (guint i = 0; i < SESSION_PARKED && session->n_parked != 0; i++) {
+        Task *other = session->parked[i];
+
+        if (other != NULL && other->kind == TASK_COMMAND &&
+            pdu_sn_less(other->cmd_sn, task->cmd_sn) &&
+            (row->is_target || pdu_lun(other->bhs) == pdu_lun(task->bhs)))
+            other->is_aborted = TRUE;
+    }
+}
+
+/* Commands before this one are missing, and will come: CmdSN is at most one past the window */
+static gboolean
+must_wait(const Task *task)
+{
+    const Session *session = task->session;
+
+    return task->is_immediate &&
+           pdu_sn_in_window(task->cmd_sn, session->exp_cmd_sn + 1, session->max_cmd_sn + 1);
+}
+
+static void
+start_row(Task *task, const ManageRow *row)
+{
+    g_assert(row != NULL);
+
+    if (row->scsi == TMF_ABORT_TASK) {
+        abort_task(task, row);
+        return;
+    }
+
+    abort_parked(task, row);
+    start_scsi(task, row, NULL);
+}
+
+void
+manage_start(Task *task)
+{
+    guint8 function = pdu_tmf_function(task->bhs);
+    const ManageRow *row = find_row(function);
+
+    task->session->statistics.n_task_management++;
+    if (row == NULL) {
+        answer(task, function == PDU_TMF_TASK_REASSIGN ? PDU_TMF_RESPONSE_REASSIGN_NOT_SUPPORTED
+                                                       : PDU_TMF_RESPONSE_NOT_SUPPORTED);
+        return;
+    }
+
+    server_post(task->session->server, ISCSI_EVENT_TASK_MANAGEMENT, task->connection, task->session,
+                0, row->name);
+    if (!row->is_single && must_wait(task)) {
+        list_append(&task->session->held, &task->link);
+        return;
+    }
+    start_row(task, row);
+}
+
+void
+manage_run_held(Session *session)
+{
+    list_foreach_safe(link, &session->held) {
+        Task *task = list_entry(link, Task, link);
+
+        if (must_wait(task))
+            continue;
+        list_unlink(link);
+        start_row(task, find_row(pdu_tmf_function(task->bhs)));
+    }
+}

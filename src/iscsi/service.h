@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "engine/mailbox.h"
+#include "engine/worker.h"
+#include "iscsi/target.h"
+
+/*
+ * The iSCSI layer as the control thread sees it
+ *
+ * All functions here are called on the control thread. What they cause on
+ * workers travels by message; completions and events come back through the
+ * control thread's mailbox, so every callback below runs there too. No call
+ * blocks.
+ */
+
+typedef struct IscsiService IscsiService;
+
+typedef enum {
+    ISCSI_EVENT_SESSION_OPENED,
+    ISCSI_EVENT_SESSION_CLOSED,  /* @reason */
+    ISCSI_EVENT_LOGIN_REFUSED,   /* @status, @reason */
+    ISCSI_EVENT_CONNECTION_LOST, /* an open session's connection ended without logout: @reason */
+    ISCSI_EVENT_PROTOCOL_ERROR,  /* @reason */
+    ISCSI_EVENT_DIGEST_ERROR,    /* @reason is "header" or "data" */
+    ISCSI_EVENT_TASK_MANAGEMENT, /* @reason is the function's name */
+    ISCSI_EVENT_BACKSTORE_ERROR, /* @lu_name, @reason */
+    ISCSI_EVENT_CONNECTIONS, /* a login ended or a connection closed: only the counters below changed */
+} IscsiEventType;
+
+/* Valid during the callback. Strings from the wire are valid UTF-8 (escaped where they were not). NULL: not known. */
+typedef struct {
+    IscsiEventType type;
+    guint16 tsih; /* 0: none */
+    gboolean discovery;
+    guint8 isid[6];
+    guint16 cid;
+    const char *target_name;
+    const char *initiator_name;
+    const char *initiator_alias;
+    const char *lu_name;
+    const char *reason;
+    int error;         /* BACKSTORE_ERROR: errno of the I/O, or 0 */
+    guint16 status;    /* login status class << 8 | detail */
+    guint16 tag;       /* portal group of the connection */
+    guint32 portal_id; /* as given to iscsi_service_add_connection() */
+    Address local;
+    Address remote;
+    const IscsiParams *params; /* SESSION_OPENED: what was negotiated */
+    gint64 wall_time;          /* µs since the epoch */
+} IscsiEvent;
+
+typedef void (*IscsiEventFn)(const IscsiEvent *event, gpointer user_data);
+typedef void (*IscsiDoneFn)(gpointer user_data);
+
+typedef struct {
+    Worker **workers; /* all; started; outlive the service */
+    guint n_workers;
+    Mailbox *control; /* drained by the control thread */
+    IscsiEventFn event_fn;
+    gpointer user_data;
+    guint max_sessions;  /* of the service; default 4096 */
+    guint max_logins;    /* connections in the login phase, of the service; default 256 */
+    guint login_timeout; /* s, default 15 */
+} IscsiServiceConfig;
+
+IscsiService *iscsi_service_new(const IscsiServiceConfig *config);
+
+/* Closes every connection and forgets every target; @done when no worker holds anything any more */
+void iscsi_service_stop(IscsiService *service, IscsiDoneFn done, gpointer user_data);
+void iscsi_service_free(IscsiService *service); /* stopped */
+
+/**
+ * iscsi_service_add_connection() - serve an accepted socket
+ * @fd: non-blocking, owned by the service from now on
+ * @tag: target portal group tag of the portal it came in on
+ * @portal_id: comes back in events
+ */
+void iscsi_service_add_connection(IscsiService *service, int fd, guint16 tag, guint32 portal_id);
+
+/**
+ * iscsi_service_set_target() - publish a new or changed target
+ * @target: the caller's reference is taken
+ * @done: every worker has taken it and nothing uses the version before any more (its LunMap
+ *     included: LUs that left can be released now)
+ */
+void iscsi_service_set_target(IscsiService *service, IscsiTarget *target, IscsiDoneFn done,
+                              gpointer user_data);
+
+/* Close the target's sessions and forget it */
+void iscsi_service_remove_target(IscsiService *service, const char *name, IscsiDoneFn done,
+                                 gpointer user_data);
+
+/* Drop one session (SESSION_CLOSED follows), or all of a target. Unknown is not an error. */
+void iscsi_service_close_session(IscsiService *service, guint16 tsih, const char *reason);
+void iscsi_service_close_sessions(IscsiService *service, const char *target_name,
+                                  const char *reason);
+
+/*
+ * Statistics are asked for, not read
+ */
+
+typedef struct {
+    guint64 n_commands, n_reads, n_writes;
+    guint64 bytes_read, bytes_written;  /* data of commands */
+    guint64 bytes_received, bytes_sent; /* on the wire, after login */
+    guint64 n_pdus_received, n_pdus_sent;
+    guint64 n_header_digest_errors, n_data_digest_errors;
+    guint64 n_task_management;
+    guint32 n_active; /* commands in flight */
+    guint32 window;   /* CmdSN window now */
+} IscsiSessionStatistics;
+
+typedef struct {
+    guint16 tsih;
+    IscsiSessionStatistics statistics;
+} IscsiSessionReport;
+
+typedef struct {
+    char *name; /* of the LU = of its backstore */
+    LuStatistics lu;
+    BackstoreStatistics store;
+} IscsiLuReport;
+
+typedef struct {
+    IscsiSessionReport *sessions;
+    guint n_sessions;
+    IscsiLuReport *lus;
+    guint n_lus;
+    guint n_logins;               /* connections in the login phase */
+    guint64 pool_size, pool_used; /* bytes, all workers */
+    guint64 n_stalls;             /* loop turns above 10 ms */
+} IscsiStatistics;
+
+/* @statistics is valid during the callback */
+typedef void (*IscsiStatisticsFn)(const IscsiStatistics *statistics, gpointer user_data);
+
+/* @lus: the LUs to report on, borrowed for the call */
+void iscsi_service_get_statistics(IscsiService *service, Lu *const *lus, guint n_lus,
+                                  IscsiStatisticsFn done, gpointer user_data);
+
+/* Each worker answers: for the watchdog */
+void iscsi_service_ping(IscsiService *service, IscsiDoneFn done, gpointer user_data);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "iscsi/connection.h"
+#include "iscsi/registry.h"
+#include "iscsi/service.h"
+#include "iscsi/target.h"
+#include "iscsi/task.h"
+#include "scsi/nexus.h"
+#include "util/list.h"
+
+/*
+ * Session: the I_T nexus, its CmdSN window and its tasks
+ *
+ * Lives on one worker with all its connections.
+ */
+
+#define SESSION_WINDOW_START 8
+#define SESSION_DEPTH_MAX    128
+#define SESSION_PARKED       256 /* a power of two above every window */
+#define SESSION_BUCKETS      256
+
+/* The session's place in the registry, from the claim to the release */
+struct SessionClaim {
+    Claim claim;
+    ListLink link; /* of the server */
+    Server *server;
+    Connection *connection; /* whose login waits, or NULL */
+    Session *session;       /* NULL before and after it lives */
+};
+
+/* Commands that wait to run, by task attribute */
+typedef enum {
+    SESSION_LINE_SIMPLE,
+    SESSION_LINE_ORDERED,
+    SESSION_LINE_HEAD,
+    SESSION_LINE_N,
+} SessionLineKind;
+
+typedef struct {
+    List waiting;
+    gsize charged;
+    gsize charge_max;
+} SessionLine;
+
+struct Session {
+    Server *server;
+    ListLink link;
+    List connections;
+    SessionClaim *claim;
+    IscsiTarget *target; /* a reference; NULL in discovery sessions */
+    Nexus *nexus;        /* NULL in discovery sessions and after the logout */
+    IscsiSessionType type;
+    IscsiParams params;
+    guint16 tsih;
+    guint8 isid[6];
+    guint16 tag;
+    char *initiator_name;
+    char *initiator_alias; /* or NULL */
+
+    /* CmdSN, RFC 7143 4.2.2.1 */
+    guint32 exp_cmd_sn;
+    guint32 max_cmd_sn;
+    guint limit;                          /* places of the window now */
+    guint depth;                          /* places it may come to */
+    Task *parked[SESSION_PARKED];         /* by CmdSN: complete, but not their turn */
+    guint32 skipped[SESSION_PARKED / 32]; /* CmdSNs that count as received */
+    guint n_parked;
+    List held; /* task management that waits for commands before it */
+
+    /* Slots */
+    Task *tasks;
+    guint n_tasks;
+    guint n_touched;
+    List free_tasks;
+    guint n_used;
+    guint n_class[TASK_CLASS_N];
+    Task *buckets[SESSION_BUCKETS];
+    guint16 ttt_count;
+
+    /* Room: shares of the worker's pool */
+    SessionLine lines[SESSION_LINE_N];
+    gsize reserved; /* for data that comes unasked */
+    gsize reserve_max;
+    gsize grow_min; /* what must be free for the window to grow */
+
+    guint n_holds; /* while not 0, the session does not finish */
+    gboolean is_closing;
+    gboolean is_finished;
+    gboolean has_left; /* the nexus has given up what it had */
+    gboolean is_logged_out;
+    Task *logout; /* whose answer waits for the others */
+    Timer logout_timer;
+    char *reason; /* why it closes */
+
+    IscsiSessionStatistics statistics; /* of the commands, and of connections that are gone */
+};
+
+/* For a session whose claim was granted; NULL: no memory */
+Session *session_new(Server *server, SessionClaim *claim, const Login *login, IscsiTarget *target,
+                     guint16 tag);
+void session_free(Session *session); /* finished */
+void session_add_connection(Session *session, Connection *connection);
+
+/* @connection is closed; with the last one the session goes */
+void session_connection_closed(Session *session, Connection *connection, const char *reason);
+
+/* Drop it: connections, tasks, nexus; SESSION_CLOSED is posted when all is gone */
+void session_close(Session *session, const char *reason);
+
+void session_set_target(Session *session, IscsiTarget *target);
+void session_get_statistics(const Session *session, IscsiSessionStatistics *ret_statistics);
+
+/* Tasks */
+Task *session_find_task(const Session *session, guint32 itt);
+
+/* NULL: no slot of that class is left */
+Task *session_take_task(Session *session, Connection *connection, TaskKind kind, TaskClass class,
+                        const guint8 *bhs);
+void session_give_task(Session *session, Task *task);
+
+/* The answer of @task was made: its place of the window is free for a new command */
+void session_release_window(Session *session, Task *task);
+
+typedef enum {
+    SESSION_NOW,    /* it is this one's turn */
+    SESSION_LATER,  /* in the window, but others come first */
+    SESSION_IGNORE, /* outside of the window, or a second one of the same number */
+} SessionOrder;
+
+SessionOrder session_order(const Session *session, const guint8 *bhs);
+
+/* The PDU of @task is complete: deliver it, or park it until its turn; and those it kept waiting */
+void session_deliver(Session *session, Task *task);
+
+/* Task management: the command of that CmdSN never came and need not come any more */
+void session_skip(Session *session, guint32 cmd_sn);
+
+/* Bring MaxCmdSN up to what slots allow; it never moves back */
+void session_update_window(Session *session);
+
+/* There is room again: let waiting commands run */
+void session_run_waiting(Session *session);
+
+/* Something ended: a session that closes or logs out may be done */
+void session_check(Session *session);

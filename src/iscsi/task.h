@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "iscsi/pdu.h"
+#include "scsi/command.h"
+#include "scsi/tmf.h"
+#include "util/list.h"
+
+/*
+ * Task: one request of the initiator, from its header to the last byte of the
+ * answer
+ *
+ * The tasks of a session are slots of one array. A slot is taken when a header
+ * arrives and given back when the last byte of its answer was handed to the
+ * kernel. Three things may keep it: @is_active (it has not been answered and
+ * may still cause an answer), a place in its connection's output queue, and
+ * @n_slots places in the transmit ring that point into its buffers.
+ */
+
+typedef struct Connection Connection;
+typedef struct Session Session;
+typedef struct Task Task;
+typedef struct TxSlot TxSlot;
+
+typedef enum {
+    TASK_COMMAND,
+    TASK_MANAGEMENT,
+    TASK_NOP,
+    TASK_TEXT,
+    TASK_LOGOUT,
+    TASK_REJECT,
+} TaskKind;
+
+/* What a slot is charged to */
+typedef enum {
+    TASK_CLASS_WINDOW,    /* one place of the CmdSN window */
+    TASK_CLASS_IMMEDIATE, /* one of TASKS_IMMEDIATE */
+    TASK_CLASS_RESERVE,   /* one of TASKS_RESERVE: immediate task management and logout */
+    TASK_CLASS_REJECT,    /* one of TASKS_REJECT */
+    TASK_CLASS_N,
+} TaskClass;
+
+#define TASKS_IMMEDIATE 8
+#define TASKS_RESERVE   8
+#define TASKS_REJECT    8
+
+/* R2Ts of one command that may be outstanding */
+#define TASK_R2TS_MAX 16
+
+typedef struct {
+    guint32 ttt;
+    guint32 offset;
+    guint32 length;
+    guint32 received;
+    guint32 data_sn;
+    gboolean is_sent;
+} TaskR2t;
+
+/* The data of a write: what is to come, what was asked for (dataseq.c) */
+typedef struct {
+    gboolean unsolicited_open; /* the unsolicited sequence has not ended */
+    gboolean is_reserved;      /* scsi_command_reserve() gave a buffer */
+    gboolean is_refused;       /* there was no buffer: TASK SET FULL */
+    gboolean has_failed;
+    SenseCode failure; /* why, if has_failed: told when the initiator has sent all it may */
+    guint32 unsolicited_sn;
+    guint32 unsolicited_received; /* immediate data included */
+    guint32 usable;               /* bytes of the reserved segment that were filled */
+    guint32 asked;                /* bytes of the command that were received or asked for */
+    guint32 segment_end;          /* of the segment being filled */
+    gboolean in_segment;
+    guint n_r2ts;
+    guint32 r2t_sn;
+    TaskR2t r2ts[TASK_R2TS_MAX]; /* in the order of their offsets */
+} TaskDataOut;
+
+/* What is to be sent for a command (tx.c) */
+typedef struct {
+    gboolean has_segment; /* the command's current segment is to be sent */
+    gboolean has_status;
+    gboolean is_last_segment;
+    guint32 segment_size; /* bytes of it that the initiator takes */
+    guint32 segment_sent; /* put into PDUs */
+    guint32 burst_sent;   /* of the current sequence */
+    guint32 data_sn;
+} TaskDataIn;
+
+typedef struct {
+    ScsiCommand scsi;
+    gboolean is_checked; /* what its header says about data */
+    gboolean is_begun;
+    gboolean is_done;   /* scsi gave it back */
+    gboolean is_ended;  /* scsi_command_end() was called */
+    guint32 charge;     /* bytes of the session's share of the pool, from running to its end */
+    guint32 reserved;   /* bytes reserved before it runs */
+    guint32 early_size; /* data that came before the command's turn */
+    guint8 *early_data; /* a buffer of the pool, or NULL */
+    TaskDataOut out;
+    TaskDataIn in;
+    guint32 bidirectional_length; /* from an AHS */
+    guint8 response_data[2 + SCSI_SENSE_MAX];
+} TaskCommand;
+
+struct Task {
+    ListLink link;     /* free slots; commands that wait for their turn to run; held TMFs */
+    ListLink out_link; /* output queue of the connection */
+    Task *hash_next;
+    Session *session;
+    Connection *connection; /* NULL once that is closed */
+    TaskKind kind;
+    TaskClass class;
+    guint32 itt;
+    guint32 cmd_sn;
+    guint n_slots;
+    gboolean is_used;
+    gboolean is_active;
+    gboolean is_hashed;
+    gboolean is_immediate;
+    gboolean is_delivered; /* its PDU is complete, and its CmdSN counts */
+    gboolean is_aborted;   /* no answer is to be sent */
+    gboolean has_answered; /* kinds other than commands: the answer was made */
+    gboolean
+        is_released_early;    /* its place of the window was given back when the answer was made */
+    guint8 bhs[PDU_BHS_SIZE]; /* as it came in */
+    union {
+        TaskCommand command;
+        ScsiTmf tmf;
+        struct {
+            guint8 *data; /* of the pool, or NULL */
+            guint32 size;
+        } nop;
+        PduRejectReason reject_reason;
+        PduLogoutResponse logout_response;
+    };
+    PduTmfResponse tmf_response;
+    gboolean is_managing; /* scsi has the tmf */
+};
+
+static inline Task *
+task_of_command(ScsiCommand *command)
+{
+    return list_entry(command, Task, command.scsi);
+}
+
+/* Commands */
+
+/* The PDU of a command is complete and it is its turn: begin it unless it was begun at its header */
+void task_command_begin(Task *task);
+
+/* All unsolicited data is in: run the command, or end it with what went wrong */
+void task_command_ready(Task *task);
+
+/* It has ended: its share is free */
+void task_command_discharge(Task *task);
+
+/* Whether the command may run now, or must wait in its line of the session */
+gboolean task_command_has_room(const Task *task);
+void task_command_run(Task *task);
+
+/* The initiator sent something wrong; the command ends when it has sent all that it may */
+void task_command_set_failure(Task *task, SenseCode code);
+
+/* Residual flags and count of a finished command, as they go into its response */
+guint8 task_command_residual(const Task *task, guint32 *ret_residual);
+
+/* Output: encode the next PDU into @slot. FALSE: nothing more for now, @slot is untouched. */
+gboolean task_emit(Task *task, TxSlot *slot);
+
+/* The last byte of a PDU of @task was handed to the kernel, or dropped with the connection */
+void task_slot_done(Task *task, gboolean ends_segment, gboolean ends_task);
+
+/*
+ * The answer was sent or will never be: give the slot back as soon as nothing refers to it. While
+ * its own PDU is still coming in that is when the PDU is complete, because its CmdSN must count.
+ */
+void task_finish(Task *task);
