@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * The model: lists, lookup and telling the observer
+ *
+ * The only place where objects come and go, so the only place that must tell.
+ * Lists are kept in order at insertion; hash tables serve what is looked up by
+ * events and methods. An object's children are in lists of their own inside
+ * it; a back pointer that may dangle is cleared here when its object goes.
+ */
+
+#include "model/model.h"
+
+#include <string.h>
+
+#include "model/schema.h"
+#include "util/error.h"
+
+static const char *const kind_names[MODEL_KIND_N] = {
+    [MODEL_SERVICE] = "service",  [MODEL_BACKSTORE] = "backstore",       [MODEL_TARGET] = "target",
+    [MODEL_LUN] = "logical unit", [MODEL_PORTAL_GROUP] = "portal group", [MODEL_PORTAL] = "portal",
+    [MODEL_SESSION] = "session",  [MODEL_CONNECTION] = "connection",
+};
+
+static const char *const origin_names[MODEL_ORIGIN_N] = {
+    [MODEL_ORIGIN_STATE] = "configuration",       [MODEL_ORIGIN_CONFIG] = "configuration",
+    [MODEL_ORIGIN_RUNTIME] = "configuration",     [MODEL_ORIGIN_SOCKET_UNIT] = "socket-unit",
+    [MODEL_ORIGIN_COMMAND_LINE] = "command-line",
+};
+
+static const char *const state_names[] = {
+    [MODEL_STATE_STARTING] = "starting",
+    [MODEL_STATE_RUNNING] = "running",
+    [MODEL_STATE_STOPPING] = "stopping",
+};
+
+static const char *const backstore_state_names[] = {
+    [BACKSTORE_OPENING] = "opening",
+    [BACKSTORE_ONLINE] = "online",
+    [BACKSTORE_OFFLINE] = "offline",
+    [BACKSTORE_FAILED] = "failed",
+};
+
+static const char *const target_state_names[] = {
+    [TARGET_DISABLED] = "disabled",
+    [TARGET_ONLINE] = "online",
+    [TARGET_OFFLINE] = "offline",
+};
+
+static const char *const portal_state_names[] = {
+    [PORTAL_LISTENING] = "listening",
+    [PORTAL_PAUSED] = "paused",
+    [PORTAL_FAILED] = "failed",
+};
+
+static const char *const session_state_names[] = {
+    [SESSION_ACTIVE] = "active",
+    [SESSION_CLOSING] = "closing",
+};
+
+static void
+free_connection(gpointer data)
+{
+    ModelConnection *connection = data;
+
+    g_free(connection->header_digest);
+    g_free(connection->data_digest);
+    g_free(connection);
+}
+
+static void
+free_session(gpointer data)
+{
+    ModelSession *session = data;
+
+    g_free(session->target_name);
+    g_free(session->initiator_name);
+    g_free(session->initiator_alias);
+    g_free(session->remote_address);
+    if (session->parameters != NULL)
+        g_variant_unref(session->parameters);
+    g_ptr_array_unref(session->connections);
+    g_free(session);
+}
+
+static void
+free_portal(gpointer data)
+{
+    ModelPortal *portal = data;
+
+    g_free(portal->address);
+    g_free(portal->interface);
+    g_clear_error(&portal->error);
+    g_free(portal);
+}
+
+static void
+free_portal_group(gpointer data)
+{
+    ModelPortalGroup *group = data;
+
+    portal_group_spec_free(group->spec);
+    portal_group_spec_free(group->saved);
+    g_ptr_array_unref(group->portals);
+    g_free(group);
+}
+
+static void
+free_lun(gpointer data)
+{
+    ModelLun *lun = data;
+
+    g_free(lun->backstore_name);
+    g_free(lun);
+}
+
+static void
+free_target(gpointer data)
+{
+    ModelTarget *target = data;
+
+    target_spec_free(target->spec);
+    target_spec_free(target->saved);
+    g_clear_error(&target->error);
+    g_ptr_array_unref(target->luns);
+    g_free(target);
+}
+
+static void
+free_backstore(gpointer data)
+{
+    ModelBackstore *backstore = data;
+
+    backstore_spec_free(backstore->spec);
+    backstore_spec_free(backstore->saved);
+    g_clear_error(&backstore->error);
+    g_free(backstore->serial);
+    g_free(backstore->wwn);
+    g_ptr_array_unref(backstore->luns);
+    g_free(backstore);
+}
+
+Model *
+model_new(void)
+{
+    Model *model = g_new0(Model, 1);
+
+    model->started_at = g_get_real_time();
+    model->next_id = 1;
+    model->backstores = g_ptr_array_new_with_free_func(free_backstore);
+    model->targets = g_ptr_array_new_with_free_func(free_target);
+    model->portal_groups = g_ptr_array_new_with_free_func(free_portal_group);
+    model->sessions = g_ptr_array_new_with_free_func(free_session);
+    model->backstores_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    model->targets_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    model->sessions_by_tsih = g_hash_table_new(NULL, NULL);
+    model->reserved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    return model;
+}
+
+void
+model_free(Model *model)
+{
+    if (model == NULL)
+        return;
+
+    g_hash_table_unref(model->backstores_by_name);
+    g_hash_table_unref(model->targets_by_name);
+    g_hash_table_unref(model->sessions_by_tsih);
+    g_hash_table_unref(model->reserved);
+    g_ptr_array_unref(model->sessions);
+    g_ptr_array_unref(model->targets);
+    g_ptr_array_unref(model->portal_groups);
+    g_ptr_array_unref(model->backstores);
+    g_free(model);
+}
+
+void
+model_set_observer(Model *model, const ModelObserver *observer, gpointer user_data)
+{
+    model->observer = observer;
+    model->observer_data = user_data;
+}
+
+static void
+tell_added(Model *model, ModelKind kind, gpointer object)
+{
+    if (model->observer != NULL)
+        model->observer->added(kind, object, model->observer_data);
+}
+
+static void
+tell_removed(Model *model, ModelKind kind, gpointer object)
+{
+    if (model->observer != NULL)
+        model->observer->removed(kind, object, model->observer_data);
+}
+
+void
+model_changed(Model *model, ModelKind kind, gpointer object)
+{
+    if (model->observer != NULL)
+        model->observer->changed(kind, object, model->observer_data);
+}
+
+ModelBackstore *
+model_find_backstore(const Model *model, const char *name)
+{
+    return g_hash_table_lookup(model->backstores_by_name, name);
+}
+
+ModelTarget *
+model_find_target(const Model *model, const char *name)
+{
+    return g_hash_table_lookup(model->targets_by_name, name);
+}
+
+ModelLun *
+model_find_lun(const ModelTarget *target, guint16 number)
+{
+    for (guint i = 0; i < target->luns->len; i++) {
+        ModelLun *lun = g_ptr_array_index(target->luns, i);
+
+        if (lun->number == number)
+            return lun;
+    }
+    return NULL;
+}
+
+ModelPortalGroup *
+model_find_portal_group(const Model *model, guint16 tag)
+{
+    for (guint i = 0; i < model->portal_groups->len; i++) {
+        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
+
+        if (group->spec->tag == tag)
+            return group;
+    }
+    return NULL;
+}
+
+ModelPortal *
+model_find_portal(const Model *model, const char *address, guint16 port)
+{
+    for (guint i = 0; i < model->portal_groups->len; i++) {
+        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
+
+        for (guint j = 0; j < group->portals->len; j++) {
+            ModelPortal *portal = g_ptr_array_index(group->portals, j);
+
+            if (portal->port == port && strcmp(portal->address, address) == 0)
+                return portal;
+        }
+    }
+    return NULL;
+}
+
+ModelPortal *
+model_find_portal_by_id(const Model *model, guint32 id)
+{
+    for (guint i = 0; i < model->portal_groups->len; i++) {
+        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
+
+        for (guint j = 0; j < group->portals->len; j++) {
+            ModelPortal *portal = g_ptr_array_index(group->portals, j);
+
+            if (portal->id == id)
+                return portal;
+        }
+    }
+    return NULL;
+}
+
+ModelSession *
+model_find_session(const Model *model, guint16 tsih)
+{
+    return g_hash_table_lookup(model->sessions_by_tsih, GUINT_TO_POINTER((guint)tsih));
+}
+
+ModelConnection *
+model_find_connection(const ModelSession *session, guint16 cid)
+{
+    for (guint i = 0; i < session->connections->len; i++) {
+        ModelConnection *connection = g_ptr_array_index(session->connections, i);
+
+        if (connection->cid == cid)
+            return connection;
+    }
+    return NULL;
+}
+
+const char *
+model_kind_to_string(ModelKind kind)
+{
+    g_assert(kind < MODEL_KIND_N);
+    return kind_names[kind];
+}
+
+const char *
+model_origin_to_string(ModelOrigin origin)
+{
+    g_assert(origin < MODEL_ORIGIN_N);
+    return origin_names[origin];
+}
+
+const char *
+model_state_to_string(ModelState state)
+{
+    g_assert(state < G_N_ELEMENTS(state_names));
+    return state_names[state];
+}
+
+const char *
+backstore_state_to_string(BackstoreState state)
+{
+    g_assert(state < G_N_ELEMENTS(backstore_state_names));
+    return backstore_state_names[state];
+}
+
+const char *
+target_state_to_string(TargetState state)
+{
+    g_assert(state < G_N_ELEMENTS(target_state_names));
+    return target_state_names[state];
+}
+
+const char *
+portal_state_to_string(PortalState state)
+{
+    g_assert(state < G_N_ELEMENTS(portal_state_names));
+    return portal_state_names[state];
+}
+
+const char *
+session_state_to_string(SessionState state)
+{
+    g_assert(state < G_N_ELEMENTS(session_state_names));
+    return session_state_names[state];
+}
+
+gboolean
+model_origin_is_persistent(ModelOrigin origin)
+{
+    return origin == MODEL_ORIGIN_STATE || origin == MODEL_ORIGIN_CONFIG;
+}
+
+/* The index at which @spec_name belongs in a list whose objects begin with a spec that begins with a name */
+static guint
+find_place(const GPtrArray *list, gint (*compare)(gconstpointer object, gconstpointer key),
+           gconstpointer key)
+{
+    guint i = 0;
+
+    while (i < list->len && compare(g_ptr_array_index(list, i), key) < 0)
+        i++;
+    return i;
+}
+
+static gint
+compare_backstore(gconstpointer object, gconstpointer key)
+{
+    return strcmp(((const ModelBackstore *)object)->spec->name, key);
+}
+
+static gint
+compare_target(gconstpointer object, gconstpointer key)
+{
+    return strcmp(((const ModelTarget *)object)->spec->name, key);
+}
+
+static gint
+compare_group(gconstpointer object, gconstpointer key)
+{
+    return (gint)((const ModelPortalGroup *)object)->spec->tag - (gint)GPOINTER_TO_UINT(key);
+}
+
+static gint
+compare_session(gconstpointer object, gconstpointer key)
+{
+    return (gint)((const ModelSession *)object)->tsih - (gint)GPOINTER_TO_UINT(key);
+}
+
+static gint
+compare_lun(gconstpointer object, gconstpointer key)
+{
+    return (gint)((const ModelLun *)object)->number - (gint)GPOINTER_TO_UINT(key);
+}
+
+static void
+lun_link(Model *model, ModelLun *lun)
+{
+    lun->backstore = model_find_backstore(model, lun->backstore_name);
+    if (lun->backstore == NULL)
+        return;
+
+    g_ptr_array_add(lun->backstore->luns, lun);
+    model_changed(model, MODEL_BACKSTORE, lun->backstore);
+}
+
+static void
+lun_unlink(Model *model, ModelLun *lun)
+{
+    ModelBackstore *backstore = g_steal_pointer(&lun->backstore);
+
+    if (backstore == NULL)
+        return;
+
+    (void)g_ptr_array_remove(backstore->luns, lun);
+    model_changed(model, MODEL_BACKSTORE, backstore);
+}
+
+/* A logical unit that was configured before its backstore finds it now */
+static void
+link_waiting_luns(Model *model, ModelBackstore *backstore)
+{
+    for (guint i = 0; i < model->targets->len; i++) {
+        ModelTarget *target = g_ptr_array_index(model->targets, i);
+
+        for (guint j = 0; j < target->luns->len; j++) {
+            ModelLun *lun = g_ptr_array_index(target->luns, j);
+
+            if (lun->backstore != NULL || strcmp(lun->backstore_name, backstore->spec->name) != 0)
+                continue;
+            lun_link(model, lun);
+            model_changed(model, MODEL_LUN, lun);
+        }
+    }
+}
+
+ModelBackstore *
+model_add_backstore(Model *model, BackstoreSpec *spec, BackstoreSpec *saved, ModelOrigin origin)
+{
+    ModelBackstore *backstore = g_new0(ModelBackstore, 1);
+    guint place = find_place(model->backstores, compare_backstore, spec->name);
+
+    g_assert(model_find_backstore(model, spec->name) == NULL);
+
+    backstore->spec = spec;
+    backstore->saved = saved;
+    backstore->origin = origin;
+    backstore->block_size = spec->block_size;
+    backstore->physical_block_size = MAX(spec->physical_block_size, spec->block_size);
+    backstore->cache = "none";
+    backstore->read_only = spec->read_only;
+    backstore->luns = g_ptr_array_new();
+    g_ptr_array_insert(model->backstores, (gint)place, backstore);
+    (void)g_hash_table_insert(model->backstores_by_name, spec->name, backstore);
+
+    tell_added(model, MODEL_BACKSTORE, backstore);
+    link_waiting_luns(model, backstore);
+    return backstore;
+}
+
+static void
+add_lun(Model *model, ModelTarget *target, const LunSpec *spec)
+{
+    ModelLun *lun = g_new0(ModelLun, 1);
+    guint place = find_place(target->luns, compare_lun, GUINT_TO_POINTER((guint)spec->number));
+
+    lun->target = target;
+    lun->number = spec->number;
+    lun->backstore_name = g_strdup(spec->backstore);
+    lun->read_only = spec->read_only;
+    g_ptr_array_insert(target->luns, (gint)place, lun);
+    lun->backstore = model_find_backstore(model, lun->backstore_name);
+    tell_added(model, MODEL_LUN, lun);
+    if (lun->backstore != NULL)
+        lun_link(model, lun);
+}
+
+static void
+remove_lun(Model *model, ModelLun *lun)
+{
+    ModelTarget *target = lun->target;
+
+    tell_removed(model, MODEL_LUN, lun);
+    lun_unlink(model, lun);
+    (void)g_ptr_array_remove(target->luns, lun);
+}
+
+ModelTarget *
+model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved, ModelOrigin origin)
+{
+    ModelTarget *target = g_new0(ModelTarget, 1);
+    guint place = find_place(model->targets, compare_target, spec->name);
+
+    g_assert(model_find_target(model, spec->name) == NULL);
+
+    target->spec = spec;
+    target->saved = saved;
+    target->origin = origin;
+    target->id = model->next_id++;
+    target->luns = g_ptr_array_new_with_free_func(free_lun);
+    g_ptr_array_insert(model->targets, (gint)place, target);
+    (void)g_hash_table_insert(model->targets_by_name, spec->name, target);
+
+    tell_added(model, MODEL_TARGET, target);
+    for (guint i = 0; i < spec->luns->len; i++)
+        add_lun(model, target, g_ptr_array_index(spec->luns, i));
+    return target;
+}
+
+static gboolean
+lun_is_in(const ModelLun *lun, const TargetSpec *spec)
+{
+    const LunSpec *wanted = target_spec_find_lun(spec, lun->number, NULL);
+
+    return wanted != NULL && strcmp(wanted->backstore, lun->backstore_name) == 0;
+}
+
+void
+model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec *saved)
+{
+    g_assert(strcmp(target->spec->name, spec->name) == 0);
+
+    for (guint i = target->luns->len; i > 0; i--) {
+        ModelLun *lun = g_ptr_array_index(target->luns, i - 1);
+
+        if (!lun_is_in(lun, spec))
+            remove_lun(model, lun);
+    }
+
+    (void)g_hash_table_remove(model->targets_by_name, target->spec->name);
+    target_spec_free(target->spec);
+    target->spec = spec;
+    (void)g_hash_table_insert(model->targets_by_name, spec->name, target);
+    if (saved != NULL) {
+        target_spec_free(target->saved);
+        target->saved = saved;
+    }
+
+    for (guint i = 0; i < spec->luns->len; i++) {
+        const LunSpec *wanted = g_ptr_array_index(spec->luns, i);
+
+        if (model_find_lun(target, wanted->number) == NULL)
+            add_lun(model, target, wanted);
+    }
+    model_changed(model, MODEL_TARGET, target);
+}
+
+ModelPortalGroup *
+model_add_portal_group(Model *model, PortalGroupSpec *spec, PortalGroupSpec *saved,
+                       ModelOrigin origin)
+{
+    ModelPortalGroup *group = g_new0(ModelPortalGroup, 1);
+    guint place =
+        find_place(model->portal_groups, compare_group, GUINT_TO_POINTER((guint)spec->tag));
+
+    g_assert(model_find_portal_group(model, spec->tag) == NULL);
+
+    group->spec = spec;
+    group->saved = saved;
+    group->origin = origin;
+    group->portals = g_ptr_array_new_with_free_func(free_portal);
+    g_ptr_array_insert(model->portal_groups, (gint)place, group);
+
+    tell_added(model, MODEL_PORTAL_GROUP, group);
+    for (guint i = 0; i < spec->portals->len; i++)
+        (void)model_add_portal(model, group, g_ptr_array_index(spec->portals, i), origin);
+    return group;
+}
+
+ModelPortal *
+model_add_portal(Model *model, ModelPortalGroup *group, const PortalSpec *spec, ModelOrigin origin)
+{
+    ModelPortal *portal = g_new0(ModelPortal, 1);
+
+    portal->group = group;
+    portal->origin = origin;
+    portal->id = model->next_id++;
+    portal->address = g_strdup(spec->address);
+    portal->port = spec->port;
+    portal->interface = g_strdup(spec->interface);
+    portal->state = PORTAL_FAILED;
+    g_ptr_array_add(group->portals, portal);
+
+    tell_added(model, MODEL_PORTAL, portal);
+    model_changed(model, MODEL_PORTAL_GROUP, group);
+    return portal;
+}
+
+void
+model_remove_backstore(Model *model, ModelBackstore *backstore)
+{
+    g_assert(backstore->luns->len == 0);
+
+    tell_removed(model, MODEL_BACKSTORE, backstore);
+    (void)g_hash_table_remove(model->backstores_by_name, backstore->spec->name);
+    (void)g_ptr_array_remove(model->backstores, backstore);
+}
+
+void
+model_remove_target(Model *model, ModelTarget *target)
+{
+    while (target->luns->len > 0)
+        remove_lun(model, g_ptr_array_index(target->luns, target->luns->len - 1));
+
+    for (guint i = 0; i < model->sessions->len; i++) {
+        ModelSession *session = g_ptr_array_index(model->sessions, i);
+
+        if (session->target == target)
+            session->target = NULL;
+    }
+
+    tell_removed(model, MODEL_TARGET, target);
+    (void)g_hash_table_remove(model->targets_by_name, target->spec->name);
+    (void)g_ptr_array_remove(model->targets, target);
+}
+
+static void
+forget_portal(Model *model, const ModelPortal *portal)
+{
+    for (guint i = 0; i < model->sessions->len; i++) {
+        ModelSession *session = g_ptr_array_index(model->sessions, i);
+
+        for (guint j = 0; j < session->connections->len; j++) {
+            ModelConnection *connection = g_ptr_array_index(session->connections, j);
+
+            if (connection->portal != portal)
+                continue;
+            connection->portal = NULL;
+            model_changed(model, MODEL_CONNECTION, connection);
+        }
+    }
+}
+
+void
+model_remove_portal(Model *model, ModelPortal *portal)
+{
+    ModelPortalGroup *group = portal->group;
+
+    tell_removed(model, MODEL_PORTAL, portal);
+    forget_portal(model, portal);
+    (void)g_ptr_array_remove(group->portals, portal);
+    model_changed(model, MODEL_PORTAL_GROUP, group);
+}
+
+void
+model_remove_portal_group(Model *model, ModelPortalGroup *group)
+{
+    while (group->portals->len > 0)
+        model_remove_portal(model, g_ptr_array_index(group->portals, group->portals->len - 1));
+
+    tell_removed(model, MODEL_PORTAL_GROUP, group);
+    (void)g_ptr_array_remove(model->portal_groups, group);
+}
+
+ModelSession *
+model_session_new(guint16 tsih)
+{
+    ModelSession *session = g_new0(ModelSession, 1);
+
+    session->tsih = tsih;
+    session->connections = g_ptr_array_new_with_free_func(free_connection);
+    return session;
+}
+
+void
+model_take_session(Model *model, ModelSession *session)
+{
+    gpointer key = GUINT_TO_POINTER((guint)session->tsih);
+
+    g_assert(model_find_session(model, session->tsih) == NULL);
+
+    g_ptr_array_insert(model->sessions, (gint)find_place(model->sessions, compare_session, key),
+                       session);
+    (void)g_hash_table_insert(model->sessions_by_tsih, key, session);
+
+    tell_added(model, MODEL_SESSION, session);
+    for (guint i = 0; i < session->connections->len; i++) {
+        ModelConnection *connection = g_ptr_array_index(session->connections, i);
+
+        tell_added(model, MODEL_CONNECTION, connection);
+        if (connection->portal != NULL) {
+            connection->portal->n_connections++;
+            model_changed(model, MODEL_PORTAL, connection->portal);
+        }
+    }
+    if (session->target != NULL && !session->discovery) {
+        session->target->n_sessions++;
+        model_changed(model, MODEL_TARGET, session->target);
+    }
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+static void
+remove_connection(Model *model, ModelConnection *connection)
+{
+    ModelPortal *portal = connection->portal;
+
+    tell_removed(model, MODEL_CONNECTION, connection);
+    (void)g_ptr_array_remove(connection->session->connections, connection);
+    if (portal != NULL) {
+        portal->n_connections--;
+        model_changed(model, MODEL_PORTAL, portal);
+    }
+}
+
+void
+model_remove_session(Model *model, ModelSession *session)
+{
+    ModelTarget *target = session->target;
+
+    while (session->connections->len > 0)
+        remove_connection(model,
+                          g_ptr_array_index(session->connections, session->connections->len - 1));
+
+    tell_removed(model, MODEL_SESSION, session);
+    if (target != NULL && !session->discovery) {
+        target->n_sessions--;
+        model_changed(model, MODEL_TARGET, target);
+    }
+    (void)g_hash_table_remove(model->sessions_by_tsih, GUINT_TO_POINTER((guint)session->tsih));
+    (void)g_ptr_array_remove(model->sessions, session);
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+gboolean
+model_set_error(GError **where, const GError *error)
+{
+    if (*where == NULL && error == NULL)
+        return FALSE;
+    if (*where != NULL && error != NULL && g_error_matches(*where, error->domain, error->code) &&
+        strcmp((*where)->message, error->message) == 0)
+        return FALSE;
+
+    g_clear_error(where);
+    *where = error != NULL ? g_error_copy(error) : NULL;
+    return TRUE;
+}
+
+void
+model_bump_generation(Model *model)
+{
+    model->generation++;
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+void
+model_set_state(Model *model, ModelState state)
+{
+    if (model->state == state)
+        return;
+
+    model->state = state;
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+static char *
+reserved_key(ModelKind kind, const char *name)
+{
+    return g_strconcat(model_kind_to_string(kind), "/", name, NULL);
+}
+
+void
+model_reserve(Model *model, ModelKind kind, const char *name, const char *why)
+{
+    (void)g_hash_table_insert(model->reserved, reserved_key(kind, name), g_strdup(why));
+}
+
+void
+model_unreserve_all(Model *model)
+{
+    g_hash_table_remove_all(model->reserved);
+}
+
+const char *
+model_find_reserved(const Model *model, ModelKind kind, const char *name)
+{
+    g_autofree char *key = reserved_key(kind, name);
+
+    return g_hash_table_lookup(model->reserved, key);
+}
+
+static gboolean
+relative_port_is_used(const Model *model, guint16 port)
+{
+    for (guint i = 0; i < model->targets->len; i++) {
+        const ModelTarget *target = g_ptr_array_index(model->targets, i);
+
+        if (target->spec->relative_port == port)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+guint16
+model_make_relative_port(const Model *model, const char *target_name)
+{
+    g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, target_name, -1);
+    guint64 start;
+    char word[5];
+
+    (void)g_strlcpy(word, digest, sizeof(word));
+    start = g_ascii_strtoull(word, NULL, 16);
+
+    /* 0 is reserved; with more targets than numbers the first choice must do */
+    for (guint64 i = 0; i < G_MAXUINT16; i++) {
+        guint16 port = (guint16)((start + i) % G_MAXUINT16 + 1);
+
+        if (!relative_port_is_used(model, port))
+            return port;
+    }
+    return (guint16)(start % G_MAXUINT16 + 1);
+}

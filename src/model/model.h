@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "model/spec.h"
+#include "util/address.h"
+
+/*
+ * The model: what exists, as plain data
+ *
+ * Configured objects (backstores, targets with their logical units, portal
+ * groups with their portals) and run-time objects (sessions with their
+ * connections). Everything here belongs to the control thread. Only control
+ * changes the model; others look and are told by the observer.
+ *
+ * A pointer to an object is valid until the observer's removed() for it has
+ * returned. Who waits for something in between keeps the name and looks again.
+ */
+
+typedef enum {
+    MODEL_SERVICE, /* the object is the Model itself: state, generation, number of sessions */
+    MODEL_BACKSTORE,
+    MODEL_TARGET,
+    MODEL_LUN,
+    MODEL_PORTAL_GROUP,
+    MODEL_PORTAL,
+    MODEL_SESSION,
+    MODEL_CONNECTION,
+    MODEL_KIND_N,
+} ModelKind;
+
+typedef enum {
+    MODEL_ORIGIN_STATE,        /* the service's own files: may be changed, changes are kept */
+    MODEL_ORIGIN_CONFIG,       /* files of the administrator: changes only with persist=FALSE */
+    MODEL_ORIGIN_RUNTIME,      /* created with persist=FALSE: gone when the service stops */
+    MODEL_ORIGIN_SOCKET_UNIT,  /* a portal that systemd listens on */
+    MODEL_ORIGIN_COMMAND_LINE, /* a portal of --listen */
+    MODEL_ORIGIN_N,
+} ModelOrigin;
+
+typedef enum {
+    MODEL_STATE_STARTING,
+    MODEL_STATE_RUNNING,
+    MODEL_STATE_STOPPING,
+} ModelState;
+
+typedef enum {
+    BACKSTORE_OPENING,
+    BACKSTORE_ONLINE,
+    BACKSTORE_OFFLINE, /* it is not there; tried again by itself */
+    BACKSTORE_FAILED,  /* @error says why; tried again by itself */
+} BackstoreState;
+
+typedef enum {
+    TARGET_DISABLED,
+    TARGET_ONLINE,  /* initiators can log in */
+    TARGET_OFFLINE, /* enabled, but no portal listens */
+} TargetState;
+
+typedef enum {
+    PORTAL_LISTENING,
+    PORTAL_PAUSED,
+    PORTAL_FAILED,
+} PortalState;
+
+typedef enum {
+    SESSION_ACTIVE,
+    SESSION_CLOSING,
+} SessionState;
+
+typedef struct Model Model;
+typedef struct ModelBackstore ModelBackstore;
+typedef struct ModelTarget ModelTarget;
+typedef struct ModelLun ModelLun;
+typedef struct ModelPortalGroup ModelPortalGroup;
+typedef struct ModelPortal ModelPortal;
+typedef struct ModelSession ModelSession;
+typedef struct ModelConnection ModelConnection;
+
+struct ModelBackstore {
+    BackstoreSpec *spec;  /* effective */
+    BackstoreSpec *saved; /* what its file says; NULL: it has none */
+    ModelOrigin origin;
+    BackstoreState state;
+    GError *error; /* last error, or NULL */
+
+    /* known since the store was opened first; 0 and NULL before */
+    guint64 size;
+    guint64 allocated_size; /* asked for with the statistics; 0: not known */
+    guint32 block_size;
+    guint32 physical_block_size;
+    const char *cache; /* in use */
+    gboolean read_only;
+    gboolean write_cache;
+    gboolean can_unmap;
+
+    char *serial;    /* what VPD page 80h shows */
+    char *wwn;       /* "naa.3…" */
+    GPtrArray *luns; /* of ModelLun, borrowed */
+
+    gpointer runtime; /* of control */
+};
+
+struct ModelTarget {
+    TargetSpec *spec;
+    TargetSpec *saved;
+    ModelOrigin origin;
+    TargetState state;
+    GError *error;
+    guint32 id;       /* never reused */
+    guint n_sessions; /* normal ones */
+    GPtrArray *luns;  /* of ModelLun, by ascending number */
+    guint64 n_logins; /* since it is there */
+    guint64 n_refused;
+    gboolean is_leaving; /* the workers are forgetting it */
+    gpointer runtime;    /* of control */
+};
+
+struct ModelLun {
+    ModelTarget *target;
+    ModelBackstore *backstore; /* NULL: the configuration names one that does not exist */
+    guint16 number;
+    char *backstore_name;
+    gboolean read_only; /* also when the backstore is */
+    gboolean is_online; /* else commands that need the medium are refused */
+};
+
+struct ModelPortalGroup {
+    PortalGroupSpec *spec; /* portals of sockets and of the command line are not in it */
+    PortalGroupSpec *saved;
+    ModelOrigin origin;
+    GPtrArray *portals; /* of ModelPortal */
+};
+
+struct ModelPortal {
+    ModelPortalGroup *group;
+    ModelOrigin origin;
+    guint32 id;    /* never reused */
+    char *address; /* without brackets; "*" for all of both families */
+    guint16 port;
+    char *interface; /* "" for any */
+    PortalState state;
+    GError *error;
+    guint n_connections; /* of sessions */
+    guint64 n_accepted;
+    gpointer runtime; /* of control */
+};
+
+struct ModelSession {
+    guint16 tsih;
+    char isid[13]; /* 12 hexadecimal digits */
+    gboolean discovery;
+    ModelTarget *target; /* NULL for discovery, and after the target was deleted by force */
+    char *target_name;   /* "" for discovery */
+    char *initiator_name;
+    char *initiator_alias; /* "" where none was given */
+    SessionState state;
+    gint64 established_at;  /* µs, CLOCK_REALTIME */
+    char *remote_address;   /* without port */
+    GVariant *parameters;   /* a{sv}: what was negotiated */
+    GPtrArray *connections; /* of ModelConnection */
+    gpointer runtime;       /* of control */
+};
+
+struct ModelConnection {
+    ModelSession *session;
+    guint16 cid;
+    ModelPortal *portal; /* NULL when it has been deleted */
+    Address local;
+    Address remote;
+    char *header_digest; /* "None", "CRC32C" */
+    char *data_digest;
+    gint64 established_at;
+};
+
+/*
+ * What happens to objects. Parents are added before their children and
+ * removed after them. removed() is called while the object is still whole.
+ */
+typedef struct {
+    void (*added)(ModelKind kind, gpointer object, gpointer user_data);
+    void (*changed)(ModelKind kind, gpointer object, gpointer user_data);
+    void (*removed)(ModelKind kind, gpointer object, gpointer user_data);
+} ModelObserver;
+
+struct Model {
+    ModelState state;
+    guint64 generation;    /* grows with each change of the configuration */
+    gint64 started_at;     /* µs, CLOCK_REALTIME */
+    GPtrArray *backstores; /* all by ascending name, tag or number */
+    GPtrArray *targets;
+    GPtrArray *portal_groups;
+    GPtrArray *sessions;
+
+    /* private */
+    const ModelObserver *observer;
+    gpointer observer_data;
+    GHashTable *backstores_by_name;
+    GHashTable *targets_by_name;
+    GHashTable *sessions_by_tsih;
+    GHashTable *reserved; /* "KIND/NAME" to why */
+    guint32 next_id;
+};
+
+Model *model_new(void);
+void model_free(Model *model); /* tells nobody */
+
+/* At most one. Nothing is reported for what exists already: walk the arrays first. */
+void model_set_observer(Model *model, const ModelObserver *observer, gpointer user_data);
+
+/* Borrowed or NULL. @name of a target must be normalised. */
+ModelBackstore *model_find_backstore(const Model *model, const char *name);
+ModelTarget *model_find_target(const Model *model, const char *name);
+ModelLun *model_find_lun(const ModelTarget *target, guint16 number);
+ModelPortalGroup *model_find_portal_group(const Model *model, guint16 tag);
+ModelPortal *model_find_portal(const Model *model, const char *address,
+                               guint16 port); /* configured or not */
+ModelPortal *model_find_portal_by_id(const Model *model, guint32 id);
+ModelSession *model_find_session(const Model *model, guint16 tsih);
+ModelConnection *model_find_connection(const ModelSession *session, guint16 cid);
+
+/* Words for the bus and for people */
+const char *model_kind_to_string(ModelKind kind); /* "backstore" */
+const char *
+model_origin_to_string(ModelOrigin origin); /* "configuration", "socket-unit", "command-line" */
+const char *model_state_to_string(ModelState state); /* "starting", "running", "stopping" */
+const char *
+backstore_state_to_string(BackstoreState state); /* "opening", "online", "offline", "failed" */
+const char *target_state_to_string(TargetState state);   /* "disabled", "online", "offline" */
+const char *portal_state_to_string(PortalState state);   /* "listening", "paused", "failed" */
+const char *session_state_to_string(SessionState state); /* "active", "closing" */
+gboolean model_origin_is_persistent(ModelOrigin origin); /* the property Persistent */
+
+/*
+ * For control only: the one place where the model changes
+ */
+
+/* Each takes @spec and @saved (may be NULL), makes the children too and reports them */
+ModelBackstore *model_add_backstore(Model *model, BackstoreSpec *spec, BackstoreSpec *saved,
+                                    ModelOrigin origin);
+ModelTarget *model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved,
+                              ModelOrigin origin);
+ModelPortalGroup *model_add_portal_group(Model *model, PortalGroupSpec *spec,
+                                         PortalGroupSpec *saved, ModelOrigin origin);
+
+/* A portal of a group, in its spec or not; it begins as PORTAL_FAILED without error */
+ModelPortal *model_add_portal(Model *model, ModelPortalGroup *group, const PortalSpec *portal,
+                              ModelOrigin origin);
+
+/* Replace the spec (and @saved where not NULL): logical units are added, changed and removed as it says */
+void model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec *saved);
+
+/* Removes the children too. Connections and sessions of a target or portal lose their pointer to it. */
+void model_remove_backstore(Model *model, ModelBackstore *backstore); /* no logical unit uses it */
+void model_remove_target(Model *model, ModelTarget *target);
+void model_remove_portal_group(Model *model, ModelPortalGroup *group);
+void model_remove_portal(Model *model, ModelPortal *portal);
+
+/* Takes @session and its connections, which are filled in */
+void model_take_session(Model *model, ModelSession *session);
+void model_remove_session(Model *model, ModelSession *session);
+ModelSession *model_session_new(guint16 tsih);
+
+/* Report a change that was made to the members directly */
+void model_changed(Model *model, ModelKind kind, gpointer object);
+
+/* Set @where to a copy of @error, which may be NULL; TRUE when that is a change */
+gboolean model_set_error(GError **where, const GError *error);
+
+/* Count a change of the configuration and report it */
+void model_bump_generation(Model *model);
+void model_set_state(Model *model, ModelState state);
+
+/* Names that must not be used although no object has them: a file that cannot be read holds it */
+void model_reserve(Model *model, ModelKind kind, const char *name, const char *why);
+void model_unreserve_all(Model *model);
+const char *model_find_reserved(const Model *model, ModelKind kind,
+                                const char *name); /* why, or NULL */
+
+/* A relative target port identifier for a new target: made from its name, unique */
+guint16 model_make_relative_port(const Model *model, const char *target_name);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Model, model_free)

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+/*
+ * Specs: what the administrator asked for, and nothing else
+ *
+ * A spec is what one key file says and what a creating method gets. It holds
+ * no state. The members are described, checked, read and written by the rows
+ * of model/schema.c.
+ */
+
+typedef struct {
+    char *name;
+    char *type; /* "file", "block", "ram", "null" */
+    char *path;
+    guint64 size; /* 0: what the file or device has */
+    guint32 block_size;
+    guint32 physical_block_size; /* 0: ask the store */
+    char *cache;                 /* "default", "none", "writeback", "writethrough" */
+    gboolean read_only;
+    gboolean write_cache; /* FALSE: writes are stable before they are acknowledged */
+    gboolean thin;        /* report thin provisioning to initiators */
+    gboolean removable;   /* initiators can eject the medium and load it again */
+    gboolean lenient_cdb;
+    char *uuid;   /* the identity; made at creation when empty */
+    char *serial; /* empty: from the UUID */
+    char *naa;    /* empty: from the UUID; else 16 or 32 hexadecimal digits */
+    char *vendor;
+    char *product;
+
+    /* only meant for creation, not kept */
+    gboolean created; /* the file was made by the service, which may delete it */
+    gboolean create;
+    gboolean sparse;
+} BackstoreSpec;
+
+typedef struct {
+    guint32 max_recv_data_segment_length;
+    guint32 max_burst_length;
+    guint32 first_burst_length;
+    guint32 max_outstanding_r2t;
+    guint32 max_connections;
+    guint32 error_recovery_level;
+    guint32 default_time2wait;
+    guint32 default_time2retain;
+    gboolean initial_r2t;
+    gboolean immediate_data;
+    char *header_digest; /* "None", "CRC32C", "CRC32C,None" or "None,CRC32C" */
+    char *data_digest;
+    guint32 queue_depth;
+    guint32 nop_interval; /* s, 0: never */
+    guint32 nop_timeout;  /* s */
+    guint32 max_sessions; /* 0: no limit */
+} TargetParameters;
+
+typedef struct {
+    guint16 number;
+    char *backstore;
+    gboolean read_only;
+} LunSpec;
+
+typedef struct {
+    char *name;
+    char *alias;
+    gboolean enabled;
+    char *access_mode;     /* "closed" or "open" */
+    guint16 relative_port; /* relative target port identifier; 0: made at creation */
+    char *portal_groups;   /* "*": every one; else tags in ascending order, "1 2 7"; "" for none */
+    TargetParameters parameters;
+    GPtrArray *luns; /* of LunSpec, by ascending number */
+} TargetSpec;
+
+typedef struct {
+    char *address; /* without brackets; "*": all of both families */
+    guint16 port;
+    char *interface; /* or empty */
+} PortalSpec;
+
+typedef struct {
+    guint16 tag;
+    GPtrArray *portals; /* of PortalSpec */
+} PortalGroupSpec;
+
+/* _new gives the defaults of the schema; _free takes NULL */
+BackstoreSpec *backstore_spec_new(const char *type, const char *name);
+BackstoreSpec *backstore_spec_dup(const BackstoreSpec *spec);
+void backstore_spec_free(BackstoreSpec *spec);
+
+TargetSpec *target_spec_new(const char *name);
+TargetSpec *target_spec_dup(const TargetSpec *spec);
+void target_spec_free(TargetSpec *spec);
+
+LunSpec *lun_spec_new(guint16 number, const char *backstore);
+LunSpec *lun_spec_dup(const LunSpec *spec);
+void lun_spec_free(LunSpec *spec);
+
+PortalGroupSpec *portal_group_spec_new(guint16 tag);
+PortalGroupSpec *portal_group_spec_dup(const PortalGroupSpec *spec);
+void portal_group_spec_free(PortalGroupSpec *spec);
+
+PortalSpec *portal_spec_new(const char *address, guint16 port);
+PortalSpec *portal_spec_dup(const PortalSpec *spec);
+void portal_spec_free(PortalSpec *spec);
+
+/* Borrowed, or NULL; @ret_index may be NULL */
+LunSpec *target_spec_find_lun(const TargetSpec *spec, guint16 number, guint *ret_index);
+void target_spec_take_lun(TargetSpec *spec, LunSpec *lun); /* its number is free; kept sorted */
+void target_spec_remove_lun(TargetSpec *spec, guint16 number);
+gboolean target_spec_has_group(const TargetSpec *spec, guint16 tag);
+void target_spec_set_groups(TargetSpec *spec, const guint16 *tags,
+                            guint n_tags);                                  /* explicit list */
+guint16 *target_spec_dup_groups(const TargetSpec *spec, guint *ret_n_tags); /* NULL for "*" */
+
+PortalSpec *portal_group_spec_find(const PortalGroupSpec *spec, const char *address, guint16 port);
+
+/*
+ * What no row can judge: members that depend on each other. The rows have been checked by whoever
+ * set them.
+ */
+gboolean backstore_spec_check(const BackstoreSpec *spec, GError **ret_error);
+gboolean target_spec_check(const TargetSpec *spec, GError **ret_error);
+gboolean target_parameters_check(const TargetParameters *parameters, GError **ret_error);
+gboolean portal_group_spec_check(const PortalGroupSpec *spec, GError **ret_error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BackstoreSpec, backstore_spec_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TargetSpec, target_spec_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LunSpec, lun_spec_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PortalGroupSpec, portal_group_spec_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PortalSpec, portal_spec_free)
