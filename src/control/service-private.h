@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "backstore/backstore.h"
+#include "control/service.h"
+#include "engine/mailbox.h"
+#include "engine/offload.h"
+#include "engine/worker.h"
+#include "iscsi/service.h"
+#include "model/store.h"
+#include "scsi/lu.h"
+#include "util/list.h"
+
+/*
+ * The inside of Service, for the files of control only
+ *
+ * Who does what:
+ *
+ *     service.c        parts, start, stop
+ *     operation.c      the queue of operations, their common steps
+ *     change-*.c       the operations
+ *     configure.c      from key files to the model
+ *     reload.c         the same while the service runs
+ *     storage.c        opening, retrying and closing backstores, and their LUs
+ *     reservations.c   what is kept of persistent reservations
+ *     publish.c        snapshots of targets for the workers
+ *     listener.c       sockets of portals
+ *     observe.c        what workers report: sessions, refusals, errors
+ *     peer-log.c       rate limit of what peers can cause
+ *     statistics.c     counters
+ *     systemd.c        READY, STATUS, WATCHDOG
+ */
+
+typedef struct Operation Operation;
+typedef struct PeerLog PeerLog;
+typedef struct Systemd Systemd;
+typedef struct Storage Storage;
+
+#define BACKSTORES_MAX    4096U
+#define TARGETS_MAX       4096U
+#define PORTAL_GROUPS_MAX 256U
+#define DEFAULT_GROUP_TAG 1
+#define SERVICE_DISKS_DIR "disks" /* below the state directory: files made without a path */
+
+struct Service {
+    ServiceConfig config; /* its strings are those below */
+    char *state_dir;
+    char *config_dir;
+    char **listen;
+    Model *model;
+    Store *store;
+    Mailbox mailbox; /* what workers and pools send to the control thread */
+    guint mailbox_watch;
+    guint store_watch;
+    guint portal_retry; /* timer, while a portal could not be bound */
+
+    Worker *workers[WORKERS_MAX];
+    guint n_workers;
+    guint next_home;  /* home worker of the next LU */
+    Offload *offload; /* blocking I/O */
+    Offload *opens;   /* opening and closing */
+    IscsiService *iscsi;
+
+    List operations; /* of Operation, in order of asking */
+    Storage *storage;
+    GHashTable *reservations; /* backstore to the last state of its reservations */
+    GHashTable *erasures;     /* backstore to the text of an erasing under way */
+    PeerLog *peer_log;
+    Systemd *systemd;
+
+    gboolean started; /* accepting has begun */
+    gboolean stopping;
+    gboolean closing; /* the data plane is being taken down */
+    gboolean stopped;
+    guint n_closing;  /* backstores still to be closed */
+    Operation *start; /* ends when the service runs */
+    GArray *waiters;  /* of StopWaiter: who waits for the stop */
+};
+
+/* service.c: an operation has ended; if the service stops, this may have been what it waited for */
+void service_go_on_stopping(Service *service);
+
+/*
+ * operation.c
+ */
+
+typedef void (*OperationFn)(Operation *operation);
+typedef gboolean (*TargetEditFn)(const Operation *operation, TargetSpec *spec, GError **ret_error);
+
+#define OPERATION_KEYS_MAX 3
+
+struct Operation {
+    ListLink link;
+    Service *service;
+    ChangeOptions options; /* its operation text is the one below */
+    char *what;
+    char *keys[OPERATION_KEYS_MAX]; /* objects that it holds; "target/" and '*' is every target */
+    gboolean internal; /* runs also while the service stops; does not count as a change */
+    gboolean running;
+    OperationFn run;
+    ServiceDoneFn done;
+    gpointer user_data;
+    guint idle_source;
+
+    /* outcome, kept until the idle callback tells it */
+    gpointer object;
+    GError *error;
+
+    /* arguments */
+    char *name;
+    char *text;
+    gint32 number;
+    guint32 id;
+    gboolean flag;
+    GVariant *parameters;
+    BackstoreSpec *backstore_spec;
+    TargetSpec *target_spec;
+    PortalSpec *portal_spec;
+
+    /* on the way */
+    TargetEditFn edit;
+    OperationFn after; /* an edit is in effect */
+    OperationFn next;
+    TargetSpec *new_spec;
+    TargetSpec *new_saved;
+    PortalGroupSpec *group_spec;
+    gboolean keeps;   /* the file of the object is written */
+    Backstore *store; /* open, and not yet in the model */
+    guint64 allocated_size;
+    guint16 wait_tsih; /* until this session has gone */
+    char *wait_target; /* until this target has no sessions */
+};
+
+/* @key: taken, or NULL. The operation is freed after its @done. */
+Operation *operation_new(Service *service, const ChangeOptions *options, OperationFn run,
+                         ServiceDoneFn done, gpointer user_data);
+void operation_hold(Operation *operation, ModelKind kind, const char *name); /* "*": every one */
+void operation_hold_number(Operation *operation, ModelKind kind, guint number);
+void operation_submit(Operation *operation, const char *what, const char *name);
+
+/* The object that was held last is free for others while @operation goes on */
+void operation_release_last(Operation *operation);
+
+/* End it; @error is taken. Nothing may touch the operation after. */
+void operation_finish(Operation *operation, gpointer object);
+void operation_fail(Operation *operation, GError *error);
+
+/* Write (or with NULL remove) a file, then go on with @next; fails the operation when that fails */
+void operation_save(Operation *operation, ModelKind kind, const char *name, char *text,
+                    OperationFn next);
+
+void operation_report_save_failure(const GError *error);
+
+/* A file stays behind because the change is not to be kept: its name cannot be used until the next start */
+void operation_reserve_if_kept(Operation *operation, ModelKind kind, gboolean has_file);
+
+/* Count and audit a change that has been made to the model */
+void operation_record(Operation *operation);
+
+/* May an object of @origin be changed as the options say? Sets operation->keeps. */
+gboolean operation_may_change(Operation *operation, ModelOrigin origin, const char *what,
+                              GError **ret_error);
+
+/* Go on with @next when the session (or all of the target) has gone, perhaps at once */
+void operation_wait_for_session(Operation *operation, guint16 tsih, OperationFn next);
+void operation_wait_for_target(Operation *operation, const char *target_name, OperationFn next);
+void operation_check_waits(Service *service); /* a session has gone */
+
+void operation_fail_waiting(Service *service); /* SHUTTING_DOWN for what has not begun */
+gboolean operation_is_any_running(const Service *service);
+
+/* change-target.c: replace the spec of a target by an edited copy, in file, model and data plane */
+void change_target(Operation *operation);
+
+/*
+ * storage.c
+ */
+
+Storage *storage_new(Service *service);
+void storage_free(Storage *storage); /* all closed */
+
+typedef void (*StorageOpenedFn)(Backstore *store, guint64 allocated_size, const GError *error,
+                                gpointer user_data);
+
+/* Open in a thread; @store in @done is the callee's. @spec is copied. */
+void storage_open(Storage *storage, const BackstoreSpec *spec, StorageOpenedFn done,
+                  gpointer user_data);
+
+/* Close in a thread and delete the file if @path is not NULL */
+void storage_close(Storage *storage, Backstore *store, const char *path, IscsiDoneFn done,
+                   gpointer user_data);
+
+/* Make the LU of an open store, in place of one that is not ready, and publish the targets that use it;
+ * the store is taken */
+void storage_attach(Storage *storage, ModelBackstore *backstore, Backstore *store,
+                    guint64 allocated_size);
+
+/* Take the LU, which no target uses, from the workers, and close its store */
+void storage_detach(Storage *storage, ModelBackstore *backstore, const char *delete_path,
+                    IscsiDoneFn done, gpointer user_data);
+
+/* Open what is not open, now and from then on whenever it may have come back; @done: all were tried once */
+void storage_start(Storage *storage, IscsiDoneFn done, gpointer user_data);
+void storage_retry(Storage *storage); /* backstores were added */
+void storage_stop(Storage *storage);  /* no more attempts */
+
+Lu *storage_get_lu(const ModelBackstore *backstore); /* NULL: no target has needed one yet */
+
+/* The same, made where there is none: not ready while the storage is not open. NULL: out of memory. */
+Lu *storage_need_lu(Storage *storage, ModelBackstore *backstore);
+
+Backstore *storage_get_store(const ModelBackstore *backstore); /* NULL: not open */
+
+/* The device has gone: its unit is not ready until it can be opened again, which is tried */
+void storage_lose(Storage *storage, const ModelBackstore *backstore, const char *reason);
+
+/* Close the store and leave it closed, or open it again, and end @operation, which holds the backstore
+ * and, as the last of its keys, all targets */
+void storage_take_offline(Operation *operation, ModelBackstore *backstore);
+void storage_bring_online(Operation *operation, ModelBackstore *backstore);
+
+/* Bring allocated sizes in the model up to date, as far as that is quickly done. @done may be called from
+ * inside. */
+void storage_measure(Storage *storage, IscsiDoneFn done, gpointer user_data);
+
+/* @done, perhaps at once, when no store is being closed any more */
+void storage_wait_left(Storage *storage, IscsiDoneFn done, gpointer user_data);
+void storage_check_failed(Storage *storage, ModelBackstore *backstore, const char *reason);
+void storage_describe(ModelBackstore *backstore); /* fill in serial and wwn from the spec */
+
+/* Other backstores that have the same identity */
+gboolean storage_check_identity(const Model *model, const BackstoreSpec *spec, GError **ret_error);
+
+/*
+ * publish.c
+ */
+
+void publish_target(Service *service, ModelTarget *target, IscsiDoneFn done, gpointer user_data);
+void publish_all(Service *service, IscsiDoneFn done, gpointer user_data);
+void publish_users(Service *service,
+                   const ModelBackstore *backstore); /* targets that have a LUN of it */
+void publish_update_states(Service *service);        /* states of targets follow those of portals */
+
+/*
+ * listener.c
+ */
+
+gboolean listener_open(Service *service, ModelPortal *portal,
+                       GError **ret_error); /* bind and listen */
+void listener_adopt(Service *service, ModelPortal *portal,
+                    int fd); /* listens already; fd is taken */
+void listener_accept(Service *service, ModelPortal *portal, gboolean accept); /* begin or pause */
+void listener_close(ModelPortal *portal);
+void listener_retry(Service *service); /* what could not be bound */
+void listener_stop_retry(Service *service);
+guint listener_take_sockets(Service *service, ModelPortalGroup *group); /* of systemd; how many */
+guint listener_count(const Service *service);                           /* portals that listen */
+
+/*
+ * observe.c, peer-log.c, systemd.c, configure.c
+ */
+
+void observe_event(const IscsiEvent *event, gpointer service);
+
+PeerLog *peer_log_new(void);
+void peer_log_free(PeerLog *log);
+gboolean peer_log_admit(PeerLog *log, const Address *peer); /* FALSE: not logged, counted */
+
+Systemd *systemd_new(Service *service, gboolean enabled);
+void systemd_free(Systemd *systemd);
+void systemd_loading(Systemd *systemd); /* start takes a while: extend the timeout until ready */
+void systemd_ready(Systemd *systemd);
+void systemd_stopping(Systemd *systemd);
+void systemd_update(Systemd *systemd); /* the status text may have changed */
+
+void configure_load(Service *service, IscsiDoneFn done, gpointer user_data); /* at start */
+
+/* Make objects of those files of @kind that can be used; @only_new: but for names that have one already */
+void configure_add(Model *model, const GPtrArray *entries, ModelKind kind, gboolean only_new);
+void configure_report(const char *path, const char *reason);
+void configure_report_missing(const Model *model, const StoreEntry *entry, const TargetSpec *spec);
+
+void reload_run(Operation *operation); /* service_reload() */
+
+/* reservations.c */
+void reservations_init(Service *service);
+
+/* Ask for what is stored: it is there before anything that is asked of the store later */
+void reservations_load(Service *service);
+
+/* Whether what is stored for the backstore can be used; while it cannot, it is not opened */
+gboolean reservations_check(const Service *service, const char *name, GError **ret_error);
+
+/* Set what a logical unit of @backstore begins with, and how it has changes stored */
+void reservations_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
+
+/* The backstore is deleted */
+void reservations_forget(Service *service, const char *name);
+
+/* erasures.c: the same for SANITIZE and FORMAT UNIT */
+void erasures_init(Service *service);
+void erasures_load(Service *service);
+gboolean erasures_check(const Service *service, const char *name, GError **ret_error);
+void erasures_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
+void erasures_forget(Service *service, const char *name);

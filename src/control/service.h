@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+#include "model/model.h"
+#include "model/spec.h"
+#include "util/address.h"
+
+/*
+ * The service: the model, and all that makes it true
+ *
+ * Owns the workers, the pools, the iSCSI layer, the sockets, the store of key
+ * files and the model. Everything here is called on the control thread, whose
+ * GLib main context is the default one.
+ *
+ * An operation is asked for and its outcome told: @done is called exactly
+ * once, from the main loop, never from inside the asking function. On success
+ * the change is then on stable storage (persist) and in effect in the data
+ * plane, and the observer of the model has been told. Operations that touch
+ * the same object run in the order in which they were asked for; others run
+ * side by side. All checks are made when an operation begins to run, so
+ * callers need not check anything but types.
+ *
+ * Objects are named, not pointed at, because they may go while an operation
+ * waits. Iscsi names are normalised here.
+ */
+
+typedef struct Service Service;
+
+typedef struct {
+    const char *state_dir;  /* NULL: nothing is kept */
+    const char *config_dir; /* NULL: none */
+    guint n_workers;        /* 0: the number of processors, at most 8 */
+    const char *const
+        *listen; /* addresses, NULL-terminated or NULL: portals with origin "command-line" */
+    gboolean use_sockets;        /* take the sockets that systemd passed */
+    gboolean use_default_portal; /* listen on *:3260 when there is no other portal at all */
+    gboolean use_systemd;        /* notify systemd: READY, STATUS, WATCHDOG */
+    guint max_sessions;          /* 0: 4096 */
+} ServiceConfig;
+
+/* What goes with every change */
+typedef struct {
+    gboolean persist; /* FALSE: until the service stops */
+    gboolean has_expected_generation;
+    guint64 expected_generation; /* else CONFLICT */
+    gboolean dry_run;   /* everything is checked, nothing is changed; @done gets object NULL */
+    guint32 caller_uid; /* for the audit event */
+    const char *
+        operation; /* for the audit event, as "CreateTarget iqn.…"; NULL: made up from the operation */
+} ChangeOptions;
+
+/* persist, nothing expected, our own uid */
+void change_options_init(ChangeOptions *options);
+
+/* @object: what was created (ModelBackstore and so on) or NULL; @error: NULL on success; both borrowed */
+typedef void (*ServiceDoneFn)(gpointer object, const GError *error, gpointer user_data);
+
+Service *service_new(const ServiceConfig *config, GError **ret_error);
+
+/**
+ * service_start() - load the configuration, open the storage, listen, accept
+ * @done: the service is running: portals listen and enabled targets can be logged in to. Backstores
+ *     that could not be opened and files that could not be read do not make it fail; that nothing
+ *     at all listens does.
+ */
+void service_start(Service *service, ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_stop() - end in order
+ *
+ * Operations that run are finished, those that wait and new ones end in SHUTTING_DOWN. Then
+ * accepting ends, sessions are closed, storage is flushed and closed. Calling it again only adds
+ * another @done.
+ */
+void service_stop(Service *service, ServiceDoneFn done, gpointer user_data);
+void service_free(Service *service); /* stopped; NULL is ignored */
+
+Model *service_get_model(Service *service);
+
+/* Types that service_create_backstore() accepts, NULL-terminated */
+const char *const *service_get_backstore_types(void);
+
+/* Short names of what this build can do, NULL-terminated */
+const char *const *service_get_features(void);
+
+/*
+ * Backstores
+ */
+
+/* @spec is copied. Opens (or with spec->create makes) the storage first. Object: ModelBackstore. */
+void service_create_backstore(Service *service, const BackstoreSpec *spec,
+                              const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* IN_USE while a logical unit is made of it. @delete_file: also remove the file, if the service made it. */
+void service_delete_backstore(Service *service, const char *name, gboolean delete_file,
+                              const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_set_backstore_offline() - close the storage until further notice, or open it again
+ *
+ * Logical units that are made of it stay and are not ready meanwhile. @done when commands that were
+ * under way have ended and the storage is closed; or when it is open, else with the error that opening
+ * ended in: then it is tried again from time to time. NOT_SUPPORTED for memory, which would be lost. Opening is also what ends the failure that
+ * follows a failed flush. Not kept: after a start everything is opened.
+ */
+void service_set_backstore_offline(Service *service, const char *name, gboolean offline,
+                                   const ChangeOptions *options, ServiceDoneFn done,
+                                   gpointer user_data);
+
+/*
+ * Targets
+ */
+
+/* @spec is copied; it may have logical units. Object: ModelTarget. */
+void service_create_target(Service *service, const TargetSpec *spec, const ChangeOptions *options,
+                           ServiceDoneFn done, gpointer user_data);
+
+/* BUSY while sessions exist, unless @force: then they end first */
+void service_delete_target(Service *service, const char *name, gboolean force,
+                           const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+void service_enable_target(Service *service, const char *name, const ChangeOptions *options,
+                           ServiceDoneFn done, gpointer user_data);
+
+/* BUSY while sessions exist, unless @abort: then they are ended before @done */
+void service_disable_target(Service *service, const char *name, gboolean abort,
+                            const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+void service_set_target_alias(Service *service, const char *name, const char *alias,
+                              const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* @parameters: a{sv} by the keys of SCHEMA_PARAMETER; those not named keep their value. For new sessions. */
+void service_set_target_parameters(Service *service, const char *name, GVariant *parameters,
+                                   const ChangeOptions *options, ServiceDoneFn done,
+                                   gpointer user_data);
+
+/* @mode: "open" or "closed" */
+void service_set_target_access_mode(Service *service, const char *name, const char *mode,
+                                    const ChangeOptions *options, ServiceDoneFn done,
+                                    gpointer user_data);
+
+void service_add_target_portal_group(Service *service, const char *name, guint16 tag,
+                                     const ChangeOptions *options, ServiceDoneFn done,
+                                     gpointer user_data);
+void service_remove_target_portal_group(Service *service, const char *name, guint16 tag,
+                                        const ChangeOptions *options, ServiceDoneFn done,
+                                        gpointer user_data);
+
+/*
+ * Logical units
+ */
+
+/* @number: -1 takes the lowest that is free. Object: ModelLun. */
+void service_add_lun(Service *service, const char *target_name, const char *backstore_name,
+                     gint32 number, gboolean read_only, const ChangeOptions *options,
+                     ServiceDoneFn done, gpointer user_data);
+
+/* BUSY while the target has sessions, unless @force */
+void service_delete_lun(Service *service, const char *target_name, guint16 number, gboolean force,
+                        const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* @done when all commands that were aborted have no more effect */
+void service_reset_lun(Service *service, const char *target_name, guint16 number,
+                       const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/*
+ * Portal groups and portals
+ */
+
+/* Object: ModelPortalGroup */
+void service_create_portal_group(Service *service, guint16 tag, const ChangeOptions *options,
+                                 ServiceDoneFn done, gpointer user_data);
+
+/* IN_USE while a target names it; READ_ONLY_CONFIGURATION while it has portals that are not ours */
+void service_delete_portal_group(Service *service, guint16 tag, const ChangeOptions *options,
+                                 ServiceDoneFn done, gpointer user_data);
+
+/* @spec is copied; port 0 is 3260. IN_USE when another process listens there. Object: ModelPortal. */
+void service_add_portal(Service *service, guint16 tag, const PortalSpec *spec,
+                        const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* By ModelPortal.id */
+void service_delete_portal(Service *service, guint32 id, const ChangeOptions *options,
+                           ServiceDoneFn done, gpointer user_data);
+void service_pause_portal(Service *service, guint32 id, const ChangeOptions *options,
+                          ServiceDoneFn done, gpointer user_data);
+void service_resume_portal(Service *service, guint32 id, const ChangeOptions *options,
+                           ServiceDoneFn done, gpointer user_data);
+
+/*
+ * Sessions
+ */
+
+/* @done when it has gone. NO_SUCH_OBJECT when it is not there. */
+void service_terminate_session(Service *service, guint16 tsih, const ChangeOptions *options,
+                               ServiceDoneFn done, gpointer user_data);
+void service_close_connection(Service *service, guint16 tsih, guint16 cid,
+                              const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/*
+ * The whole
+ */
+
+/**
+ * service_reload() - make the running configuration equal to the files
+ *
+ * INVALID_ARGUMENT with the first problem when any file cannot be used; nothing is changed then.
+ * What is not done because it would hurt initiators (removing a target that has sessions, or a
+ * backstore in use; changing an open backstore) is reported by a CONFIGURATION_ERROR event and takes
+ * effect when the service starts again. Objects that were made with persist=FALSE are left alone.
+ */
+void service_reload(Service *service, const ChangeOptions *options, ServiceDoneFn done,
+                    gpointer user_data);
+
+/*
+ * Statistics: asked for, because the counters belong to the workers
+ */
+
+typedef struct {
+    const char *name; /* "bytes-read": lower case, with dashes, static */
+    guint64 value;
+} ServiceCounter;
+
+/* Of one object; @object is valid during the callback */
+typedef struct {
+    ModelKind kind;
+    gpointer object;
+    const ServiceCounter *counters;
+    guint n_counters;
+} ServiceCounters;
+
+typedef struct {
+    gint64 timestamp; /* µs, CLOCK_MONOTONIC */
+    const ServiceCounters
+        *objects; /* the Model itself, backstores, luns, targets, portals, sessions, connections */
+    guint n_objects;
+} ServiceStatistics;
+
+typedef void (*ServiceStatisticsFn)(const ServiceStatistics *statistics, gpointer user_data);
+
+void service_get_statistics(Service *service, ServiceStatisticsFn done, gpointer user_data);

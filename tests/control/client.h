@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <glib.h>
+
+/*
+ * A blocking initiator for tests of the whole service: one connection, one
+ * command at a time, over TCP. It needs nothing of the service's main loop
+ * after the connection was accepted, so it may run in a thread of its own.
+ */
+
+typedef struct {
+    int fd;
+    guint32 cmd_sn;
+    guint32 exp_stat_sn;
+    guint32 itt;
+    guint32 sense; /* of the last command: key << 16 | ASC << 8 | ASCQ, 0: none */
+} Client;
+
+/* A connection to 127.0.0.1:@port, which waits until it is accepted */
+Client *client_new(guint16 port);
+void client_free(Client *client);
+
+/* Login to a normal session with @target. Returns the status class and detail; 0xffff: the connection was closed. */
+guint16 client_login(Client *client, const char *target);
+
+/* SCSI status of a command without data, or -1 when the connection was closed */
+int client_test_unit_ready(Client *client, guint16 lun);
+
+/* PERSISTENT RESERVE OUT; the same */
+int client_reserve_out(Client *client, guint16 lun, guint8 action, guint8 type, guint64 key,
+                       guint64 action_key, guint8 flags);
+
+/* READ(10) of one block; the same */
+int client_read_block(Client *client, guint16 lun, guint32 lba);
+
+/* TEST UNIT READY until unit attentions are over */
+int client_settle(Client *client, guint16 lun);
+
+/* TRUE when the other side closes */
+gboolean client_wait_closed(Client *client);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)

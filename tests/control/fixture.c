@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+#include "fixture.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "util/error.h"
+
+void
+fixture_on_done(gpointer object, const GError *error, gpointer data)
+{
+    Fixture *fixture = data;
+
+    g_assert_false(fixture->done);
+    fixture->done = TRUE;
+    fixture->object = object;
+    fixture->error = error != NULL ? g_error_copy(error) : NULL;
+}
+
+static gboolean
+on_timeout(gpointer data)
+{
+    g_error("The operation did not end");
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+is_done(Fixture *fixture)
+{
+    return fixture->done;
+}
+
+void
+fixture_wait(Fixture *fixture, gboolean (*condition)(Fixture *fixture))
+{
+    guint timer = g_timeout_add_seconds(60, on_timeout, NULL);
+
+    while (!condition(fixture))
+        (void)g_main_context_iteration(NULL, TRUE);
+    (void)g_source_remove(timer);
+}
+
+static void
+wait_done(Fixture *fixture)
+{
+    g_clear_error(&fixture->error);
+    fixture_wait(fixture, is_done);
+    fixture->done = FALSE;
+}
+
+void
+fixture_finish(Fixture *fixture)
+{
+    wait_done(fixture);
+    g_assert_no_error(fixture->error);
+}
+
+void
+fixture_finish_with(Fixture *fixture, int code)
+{
+    wait_done(fixture);
+    g_assert_error(fixture->error, LUNPORT_ERROR, code);
+    g_assert_null(fixture->object);
+}
+
+void
+fixture_start(Fixture *fixture)
+{
+    static const char *const listen[] = { "127.0.0.1:0", NULL };
+    const ServiceConfig config = { .state_dir = fixture->state_dir,
+                                   .config_dir = fixture->config_dir,
+                                   .n_workers = 2,
+                                   .listen = listen };
+    g_autoptr(GError) error = NULL;
+    const ModelPortalGroup *group;
+
+    fixture->service = service_new(&config, &error);
+    g_assert_no_error(error);
+    service_start(fixture->service, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    group = model_find_portal_group(service_get_model(fixture->service), 1);
+    for (guint i = 0; i < group->portals->len; i++) {
+        const ModelPortal *portal = group->portals->pdata[i];
+
+        if (portal->origin == MODEL_ORIGIN_COMMAND_LINE)
+            fixture->port = portal->port;
+    }
+    change_options_init(&fixture->options);
+}
+
+void
+fixture_stop(Fixture *fixture)
+{
+    service_stop(fixture->service, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    g_clear_pointer(&fixture->service, service_free);
+}
+
+void
+fixture_restart(Fixture *fixture)
+{
+    fixture_stop(fixture);
+    fixture_start(fixture);
+}
+
+void
+fixture_set_up(Fixture *fixture, gconstpointer data)
+{
+    fixture->base = g_dir_make_tmp("lunport-control-XXXXXX", NULL);
+    fixture->state_dir = g_build_filename(fixture->base, "state", NULL);
+    fixture->config_dir = g_build_filename(fixture->base, "config", NULL);
+    g_assert_cmpint(g_mkdir(fixture->config_dir, 0700), ==, 0);
+    fixture_start(fixture);
+}
+
+static void
+remove_tree(const char *path)
+{
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        if (g_file_test(child, G_FILE_TEST_IS_DIR))
+            remove_tree(child);
+        else
+            (void)g_unlink(child);
+    }
+    (void)g_rmdir(path);
+}
+
+void
+fixture_tear_down(Fixture *fixture, gconstpointer data)
+{
+    fixture_stop(fixture);
+    remove_tree(fixture->base);
+    g_clear_error(&fixture->error);
+    g_free(fixture->base);
+    g_free(fixture->state_dir);
+    g_free(fixture->config_dir);
+}
+
+void
+fixture_add(const char *path, void (*test)(Fixture *fixture, gconstpointer data))
+{
+    g_test_add(path, Fixture, NULL, fixture_set_up, test, fixture_tear_down);
+}
+
+void
+fixture_add_ram(Fixture *fixture, const char *name)
+{
+    g_autoptr(BackstoreSpec) spec = backstore_spec_new("ram", name);
+
+    spec->size = 1 << 20;
+    service_create_backstore(fixture->service, spec, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+}
+
+void
+fixture_add_target(Fixture *fixture)
+{
+    g_autoptr(TargetSpec) spec = target_spec_new(TARGET);
+
+    spec->enabled = TRUE;
+    g_free(spec->access_mode);
+    spec->access_mode = g_strdup("open");
+    service_create_target(fixture->service, spec, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+}
+
+void
+fixture_add_lun(Fixture *fixture, const char *backstore, gint32 number)
+{
+    service_add_lun(fixture->service, TARGET, backstore, number, FALSE, &fixture->options,
+                    fixture_on_done, fixture);
+    fixture_finish(fixture);
+}
+
+ModelTarget *
+fixture_get_target(Fixture *fixture)
+{
+    ModelTarget *target = model_find_target(service_get_model(fixture->service), TARGET);
+
+    g_assert_nonnull(target);
+    return target;
+}
+
+ModelBackstore *
+fixture_get_backstore(Fixture *fixture, const char *name)
+{
+    ModelBackstore *backstore = model_find_backstore(service_get_model(fixture->service), name);
+
+    g_assert_nonnull(backstore);
+    return backstore;
+}
+
+guint16
+fixture_free_port(const Fixture *fixture)
+{
+    return (guint16)(fixture->port > 40000 ? fixture->port - 7001 : fixture->port + 7001);
+}
+
+char *
+fixture_read(Fixture *fixture, const char *directory, const char *leaf)
+{
+    g_autofree char *path = g_build_filename(fixture->state_dir, directory, leaf, NULL);
+    char *text = NULL;
+
+    (void)g_file_get_contents(path, &text, NULL, NULL);
+    return text;
+}
+
+void
+fixture_write(const char *directory, const char *leaf, const char *text)
+{
+    g_autofree char *path = g_build_filename(directory, leaf, NULL);
+
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
