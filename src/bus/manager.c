@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * org.lunport1.Manager: the face of the Model as a whole
+ *
+ * Creates objects, and answers for many of them at once: lists and counters
+ * for tools that would otherwise ask each object.
+ */
+
+#include "bus/call.h"
+#include "bus/generated.h"
+#include "bus/get.h"
+#include "bus/path.h"
+#include "bus/text.h"
+#include "util/error.h"
+#include "util/name.h"
+
+static gpointer
+find(Service *service, const Key *key)
+{
+    return service_get_model(service);
+}
+
+static GVariant *
+get_version(Service *service, gconstpointer object)
+{
+    return g_variant_new_string(LUNPORT_VERSION);
+}
+
+static GVariant *
+get_features(Service *service, gconstpointer object)
+{
+    return g_variant_new_strv(service_get_features(), -1);
+}
+
+static GVariant *
+get_backstore_types(Service *service, gconstpointer object)
+{
+    return g_variant_new_strv(service_get_backstore_types(), -1);
+}
+
+static GVariant *
+get_state(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+
+    return g_variant_new_string(model_state_to_string(model->state));
+}
+
+static GVariant *
+get_started_at(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+
+    return g_variant_new_uint64((guint64)model->started_at);
+}
+
+static GVariant *
+get_generation(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+
+    return g_variant_new_uint64(model->generation);
+}
+
+static GVariant *
+get_target_count(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+
+    return g_variant_new_uint32(model->targets->len);
+}
+
+static GVariant *
+get_session_count(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+
+    return g_variant_new_uint32(model->sessions->len);
+}
+
+static GVariant *
+get_name_prefix(Service *service, gconstpointer object)
+{
+    g_autofree char *prefix = name_default_target_prefix();
+
+    return text_variant(prefix);
+}
+
+/* The name of a call, in lower case and judged */
+static char *
+dup_target_name(const char *name, GError **ret_error)
+{
+    g_autofree char *normal = name_normalize_iscsi(name);
+
+    if (normal == NULL) {
+        g_set_error_literal(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_NAME,
+                            "The name is not valid UTF-8");
+        return NULL;
+    }
+
+    return name_check_iscsi(normal, ret_error) ? g_steal_pointer(&normal) : NULL;
+}
+
+/* clang-format off */
+static const OptionRow create_target_rows[] = {
+    { "portal-groups", "ao" },
+    { "parameters",    "a{sv}" },
+    { NULL,            NULL },
+};
+
+static const OptionTable create_target_options = {
+    .rows = create_target_rows,
+    .with_common = TRUE,
+    .with_schema = TRUE,
+    .schema = SCHEMA_TARGET,
+};
+
+static const OptionTable create_backstore_options = {
+    .with_common = TRUE,
+    .with_schema = TRUE,
+    .schema = SCHEMA_BACKSTORE,
+};
+/* clang-format on */
+
+static int
+compare_tags(gconstpointer a, gconstpointer b)
+{
+    return *(const guint16 *)a - *(const guint16 *)b;
+}
+
+static gboolean
+apply_portal_groups(const Call *call, TargetSpec *spec, GError **ret_error)
+{
+    g_autofree const char **paths = NULL;
+    g_autoptr(GArray) tags = g_array_new(FALSE, FALSE, sizeof(guint16));
+
+    if (!options_get(&call->options, "portal-groups", "^a&o", &paths))
+        return TRUE;
+
+    for (gsize i = 0; paths[i] != NULL; i++) {
+        const Key *key =
+            tree_find_key(call->context->tree, &portal_group_noun, paths[i], ret_error);
+        guint16 tag;
+
+        if (key == NULL)
+            return FALSE;
+
+        tag = (guint16)key->number;
+        g_array_append_val(tags, tag);
+    }
+
+    g_array_sort(tags, compare_tags);
+    for (guint i = tags->len; i > 1; i--) {
+        if (g_array_index(tags, guint16, i - 1) == g_array_index(tags, guint16, i - 2))
+            g_array_remove_index(tags, i - 1);
+    }
+
+    target_spec_set_groups(spec, (const guint16 *)(gconstpointer)tags->data, tags->len);
+    return TRUE;
+}
+
+static TargetSpec *
+make_target(const Call *call, GError **ret_error)
+{
+    const char *given;
+    g_autofree char *name = NULL;
+    g_autoptr(TargetSpec) spec = NULL;
+    g_autoptr(GVariant) parameters = NULL;
+
+    g_variant_get(call->parameters, "(&s@a{sv})", &given, NULL);
+    name = dup_target_name(given, ret_error);
+    if (name == NULL)
+        return NULL;
+
+    spec = target_spec_new(name);
+    if (!options_apply(&call->options, &create_target_options, spec, ret_error) ||
+        !apply_portal_groups(call, spec, ret_error))
+        return NULL;
+
+    if (options_get(&call->options, "parameters", "@a{sv}", &parameters) &&
+        !options_apply_parameters(parameters, &spec->parameters, ret_error))
+        return NULL;
+
+    return target_spec_check(spec, ret_error) ? g_steal_pointer(&spec) : NULL;
+}
+
+static gboolean
+check_create_target(Call *call, gconstpointer object, GError **ret_error)
+{
+    g_autoptr(TargetSpec) spec = make_target(call, ret_error);
+
+    if (spec == NULL)
+        return FALSE;
+
+    call_detail(call, "target", spec->name);
+    return TRUE;
+}
+
+static void
+run_create_target(Call *call, gpointer object)
+{
+    ChangeOptions change = call_change(call);
+    GError *error = NULL;
+    g_autoptr(TargetSpec) spec = make_target(call, &error);
+
+    if (spec == NULL) {
+        call_fail(call, error);
+        return;
+    }
+
+    call->planned = path_of_target_name(spec->name);
+    service_create_target(call->context->service, spec, &change, call_on_target, call);
+}
+
+static void
+run_get_target_by_name(Call *call, gpointer object)
+{
+    const char *given;
+    g_autofree char *name = NULL;
+    const ModelTarget *target;
+
+    g_variant_get(call->parameters, "(&s)", &given);
+    name = dup_target_name(given, NULL);
+    target = name != NULL ? model_find_target(object, name) : NULL;
+    if (target == NULL) {
+        call_fail(call, g_error_new(LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_TARGET,
+                                    "There is no target “%s”", given));
+        return;
+    }
+
+    call_return(call, g_variant_new("(@o)", get_path(path_of_target(target))));
+}
+
+static BackstoreSpec *
+make_backstore(const Call *call, GError **ret_error)
+{
+    const char *type;
+    const char *name;
+    g_autoptr(BackstoreSpec) spec = NULL;
+
+    g_variant_get(call->parameters, "(&s&s@a{sv})", &type, &name, NULL);
+    if (!name_check_object(name, ret_error))
+        return NULL;
+
+    if (!g_strv_contains(service_get_backstore_types(), type)) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
+                    "Backstores of type “%.100s” are not supported", type);
+        return NULL;
+    }
+
+    spec = backstore_spec_new(type, name);
+    if (!options_apply(&call->options, &create_backstore_options, spec, ret_error) ||
+        !backstore_spec_check(spec, ret_error))
+        return NULL;
+
+    return g_steal_pointer(&spec);
+}
+
+/* A rule sees the path without “..” and doubled slashes */
+static gboolean
+check_create_backstore(Call *call, gconstpointer object, GError **ret_error)
+{
+    g_autoptr(BackstoreSpec) spec = make_backstore(call, ret_error);
+    g_autofree char *path = NULL;
+
+    if (spec == NULL)
+        return FALSE;
+
+    if (spec->path != NULL && spec->path[0] != '\0')
+        path = g_canonicalize_filename(spec->path, "/");
+    call_detail(call, "backstore", spec->name);
+    call_detail(call, "path", path);
+    return TRUE;
+}
+
+static void
+run_create_backstore(Call *call, gpointer object)
+{
+    ChangeOptions change = call_change(call);
+    GError *error = NULL;
+    g_autoptr(BackstoreSpec) spec = make_backstore(call, &error);
+
+    if (spec == NULL) {
+        call_fail(call, error);
+        return;
+    }
+
+    call->planned = path_of_backstore_name(spec->name);
+    service_create_backstore(call->context->service, spec, &change, call_on_backstore, call);
+}
+
+static gboolean
+check_create_portal_group(Call *call, gconstpointer object, GError **ret_error)
+{
+    guint16 tag;
+
+    g_variant_get(call->parameters, "(q@a{sv})", &tag, NULL);
+    if (tag == 0) {
+        g_set_error_literal(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                            "The tag of a portal group is 1 to 65535");
+        return FALSE;
+    }
+
+    call_detail_number(call, "portal-group", tag);
+    return TRUE;
+}
+
+static void
+run_create_portal_group(Call *call, gpointer object)
+{
+    ChangeOptions change = call_change(call);
+    guint16 tag;
+
+    g_variant_get(call->parameters, "(q@a{sv})", &tag, NULL);
+    call->planned = path_of_portal_group_tag(tag);
+    service_create_portal_group(call->context->service, tag, &change, call_on_portal_group, call);
+}
+
+static gboolean
+check_get_statistics(Call *call, gconstpointer object, GError **ret_error)
+{
+    g_autofree const char **paths = NULL;
+
+    if (!get_statistics_check(call, object, ret_error))
+        return FALSE;
+
+    g_variant_get(call->parameters, "(^a&ot)", &paths, NULL);
+    for (gsize i = 0; paths[i] != NULL; i++) {
+        if (tree_find(call->context->tree, paths[i]) == NULL) {
+            g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                        "There is no object at “%.300s”", paths[i]);
+            return FALSE;
+        }
+    }
+
+    return TRUE;
+}
+
+static void
+on_statistics(const ServiceStatistics *statistics, gpointer data)
+{
+    Call *call = data;
+    g_autofree const char **paths = NULL;
+    g_autoptr(GHashTable) wanted = g_hash_table_new(g_str_hash, g_str_equal);
+    GVariantBuilder builder;
+
+    g_variant_get(call->parameters, "(^a&ot)", &paths, NULL);
+    for (gsize i = 0; paths[i] != NULL; i++)
+        g_hash_table_add(wanted, (gpointer)(gsize)paths[i]);
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a{oa{st}}"));
+    for (guint i = 0; i < statistics->n_objects; i++) {
+        const ServiceCounters *counters = &statistics->objects[i];
+        g_autofree char *path = path_of_object(counters->kind, counters->object);
+
+        if (paths[0] == NULL || g_hash_table_contains(wanted, path))
+            g_variant_builder_add(&builder, "{o@a{st}}", path, get_counters(counters));
+    }
+
+    call_return(call, g_variant_new("(ta{oa{st}})", (guint64)statistics->timestamp, &builder));
+}
+
+static void
+run_get_statistics(Call *call, gpointer object)
+{
+    service_get_statistics(call->context->service, on_statistics, call);
+}
+
+static void
+run_list_targets(Call *call, gpointer object)
+{
+    const Model *model = object;
+    GVariantBuilder builder;
+    guint end;
+    guint i;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(ossbssuu)"));
+    for (get_window(call, model->targets->len, &i, &end); i < end; i++) {
+        const ModelTarget *target = model->targets->pdata[i];
+
+        g_variant_builder_open(&builder, G_VARIANT_TYPE("(ossbssuu)"));
+        g_variant_builder_add_value(&builder, get_path(path_of_target(target)));
+        g_variant_builder_add_value(&builder, text_variant(target->spec->name));
+        g_variant_builder_add_value(&builder, text_variant(target->spec->alias));
+        g_variant_builder_add(&builder, "b", target->spec->enabled);
+        g_variant_builder_add(&builder, "s", target_state_to_string(target->state));
+        g_variant_builder_add_value(&builder, text_variant(target->spec->access_mode));
+        g_variant_builder_add(&builder, "u", target->luns->len);
+        g_variant_builder_add(&builder, "u", target->n_sessions);
+        g_variant_builder_close(&builder);
+    }
+
+    call_return(call, g_variant_new("(a(ossbssuu))", &builder));
+}
+
+static void
+run_list_backstores(Call *call, gpointer object)
+{
+    const Model *model = object;
+    GVariantBuilder builder;
+    guint end;
+    guint i;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(ossstubsu)"));
+    for (get_window(call, model->backstores->len, &i, &end); i < end; i++) {
+        const ModelBackstore *backstore = model->backstores->pdata[i];
+
+        g_variant_builder_open(&builder, G_VARIANT_TYPE("(ossstubsu)"));
+        g_variant_builder_add_value(&builder, get_path(path_of_backstore(backstore)));
+        g_variant_builder_add_value(&builder, text_variant(backstore->spec->name));
+        g_variant_builder_add_value(&builder, text_variant(backstore->spec->type));
+        g_variant_builder_add_value(&builder, text_variant(backstore->spec->path));
+        g_variant_builder_add(&builder, "t", backstore->size);
+        g_variant_builder_add(&builder, "u", backstore->block_size);
+        g_variant_builder_add(&builder, "b", backstore->read_only);
+        g_variant_builder_add(&builder, "s", backstore_state_to_string(backstore->state));
+        g_variant_builder_add(&builder, "u", backstore->luns->len);
+        g_variant_builder_close(&builder);
+    }
+
+    call_return(call, g_variant_new("(a(ossstubsu))", &builder));
+}
+
+static int
+compare_portals(gconstpointer a, gconstpointer b)
+{
+    const ModelPortal *left = *(const ModelPortal *const *)a;
+    const ModelPortal *right = *(const ModelPortal *const *)b;
+    int order = left->group->spec->tag - right->group->spec->tag;
+
+    if (order == 0)
+        order = g_strcmp0(left->address, right->address);
+    return order != 0 ? order : left->port - right->port;
+}
+
+static GPtrArray *
+collect_portals(const Model *model)
+{
+    GPtrArray *portals = g_ptr_array_new();
+
+    for (guint i = 0; i < model->portal_groups->len; i++) {
+        const ModelPortalGroup *group = model->portal_groups->pdata[i];
+
+        for (guint j = 0; j < group->portals->len; j++)
+            g_ptr_array_add(portals, group->portals->pdata[j]);
+    }
+
+    g_ptr_array_sort(portals, compare_portals);
+    return portals;
+}
+
+static void
+run_list_portals(Call *call, gpointer object)
+{
+    g_autoptr(GPtrArray) portals = collect_portals(object);
+    GVariantBuilder builder;
+    guint end;
+    guint i;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(oqsqsssu)"));
+    for (get_window(call, portals->len, &i, &end); i < end; i++) {
+        const ModelPortal *portal = portals->pdata[i];
+
+        g_variant_builder_open(&builder, G_VARIANT_TYPE("(oqsqsssu)"));
+        g_variant_builder_add_value(&builder, get_path(path_of_portal(portal)));
+        g_variant_builder_add(&builder, "q", portal->group->spec->tag);
+        g_variant_builder_add_value(&builder, text_variant(portal->address));
+        g_variant_builder_add(&builder, "q", portal->port);
+        g_variant_builder_add_value(&builder, text_variant(portal->interface));
+        g_variant_builder_add(&builder, "s", model_origin_to_string(portal->origin));
+        g_variant_builder_add(&builder, "s", portal_state_to_string(portal->state));
+        g_variant_builder_add(&builder, "u", portal->n_connections);
+        g_variant_builder_close(&builder);
+    }
+
+    call_return(call, g_variant_new("(a(oqsqsssu))", &builder));
+}
+
+/* clang-format off */
+static const OptionRow list_sessions_rows[] = {
+    { "target",    "o" },
+    { "initiator", "s" },
+    { "offset",    "u" },
+    { "limit",     "u" },
+    { NULL,        NULL },
+};
+
+static const OptionTable list_sessions_options = { .rows = list_sessions_rows };
+/* clang-format on */
+
+static gboolean
+check_list_sessions(Call *call, gconstpointer object, GError **ret_error)
+{
+    const char *path;
+
+    return !options_get(&call->options, "target", "&o", &path) ||
+           tree_find_key(call->context->tree, &target_noun, path, ret_error) != NULL;
+}
+
+static GPtrArray *
+collect_sessions(const Call *call, const Model *model)
+{
+    GPtrArray *sessions = g_ptr_array_new();
+    const char *initiator = NULL;
+    const char *path = NULL;
+    const Key *target = NULL;
+
+    (void)options_get(&call->options, "initiator", "&s", &initiator);
+    if (options_get(&call->options, "target", "&o", &path))
+        target = tree_find_key(call->context->tree, &target_noun, path, NULL);
+
+    for (guint i = 0; i < model->sessions->len; i++) {
+        ModelSession *session = model->sessions->pdata[i];
+
+        if (target != NULL && g_strcmp0(session->target_name, target->name) != 0)
+            continue;
+        if (initiator != NULL && g_strcmp0(session->initiator_name, initiator) != 0)
+            continue;
+        g_ptr_array_add(sessions, session);
+    }
+
+    return sessions;
+}
+
+static void
+run_list_sessions(Call *call, gpointer object)
+{
+    g_autoptr(GPtrArray) sessions = collect_sessions(call, object);
+    GVariantBuilder builder;
+    guint end;
+    guint i;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(ossqsst)"));
+    for (get_window(call, sessions->len, &i, &end); i < end; i++) {
+        const ModelSession *session = sessions->pdata[i];
+
+        g_variant_builder_open(&builder, G_VARIANT_TYPE("(ossqsst)"));
+        g_variant_builder_add_value(&builder, get_path(path_of_session(session)));
+        g_variant_builder_add_value(&builder, text_variant(session->target_name));
+        g_variant_builder_add_value(&builder, text_variant(session->initiator_name));
+        g_variant_builder_add(&builder, "q", session->tsih);
+        g_variant_builder_add_value(&builder, text_variant(session->remote_address));
+        g_variant_builder_add(&builder, "s", session_state_to_string(session->state));
+        g_variant_builder_add(&builder, "t", (guint64)session->established_at);
+        g_variant_builder_close(&builder);
+    }
+
+    call_return(call, g_variant_new("(a(ossqsst))", &builder));
+}
+
+/* The details of the object that a caller of GetPermissions asks about; none for “/” */
+static gboolean
+check_get_permissions(Call *call, gconstpointer manager, GError **ret_error)
+{
+    const char *path;
+    Face *face;
+    gpointer object;
+
+    g_variant_get(call->parameters, "(&o)", &path);
+    if (g_str_equal(path, PATH_NONE))
+        return TRUE;
+
+    face = tree_find(call->context->tree, path);
+    object = face != NULL ? face_find_object(face) : NULL;
+    if (object == NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                    "There is no object at “%.300s”", path);
+        return FALSE;
+    }
+
+    if (face_get_noun(face)->describe != NULL)
+        face_get_noun(face)->describe(call, object);
+    return TRUE;
+}
+
+static int
+compare_names(gconstpointer a, gconstpointer b)
+{
+    return g_strcmp0(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* All actions that the XML names, sorted; ends with NULL */
+static GPtrArray *
+collect_actions(void)
+{
+    GPtrArray *actions = g_ptr_array_new();
+
+    for (gsize i = 0; nouns[i] != NULL; i++) {
+        for (const MethodRow *row = nouns[i]->methods; row->name != NULL; row++) {
+            const char *action = call_action_of(nouns[i], row->name);
+
+            if (!g_str_equal(action, AUTHORITY_ACTION_NONE) &&
+                !g_ptr_array_find_with_equal_func(actions, action, g_str_equal, NULL))
+                g_ptr_array_add(actions, (gpointer)(gsize)action);
+        }
+    }
+
+    g_ptr_array_sort(actions, compare_names);
+    g_ptr_array_add(actions, NULL);
+    return actions;
+}
+
+static void
+on_probed(gpointer data, GVariant *permissions, GError *error)
+{
+    if (error != NULL)
+        call_fail(data, error);
+    else
+        call_return(data, g_variant_new("(@a{ss})", permissions));
+}
+
+static void
+run_get_permissions(Call *call, gpointer object)
+{
+    g_autoptr(GPtrArray) actions = collect_actions();
+
+    authority_probe(call->context->authority,
+                    g_dbus_method_invocation_get_message(call->invocation),
+                    (const char *const *)actions->pdata, call->asked, on_probed, call);
+}
+
+static void
+run_reload(Call *call, gpointer object)
+{
+    ChangeOptions change = call_change(call);
+
+    service_reload(call->context->service, &change, call_on_done, call);
+}
+
+/* clang-format off */
+static const PropertyRow properties[] = {
+    { "Version",                 get_version,         FALSE },
+    { "Features",                get_features,        FALSE },
+    { "BackstoreTypes",          get_backstore_types, FALSE },
+    { "State",                   get_state,           FALSE },
+    { "StartedAt",               get_started_at,      FALSE },
+    { "ConfigurationGeneration", get_generation,      FALSE },
+    { "TargetCount",             get_target_count,    FALSE },
+    { "SessionCount",            get_session_count,   TRUE },
+    { "DefaultTargetNamePrefix", get_name_prefix,     FALSE },
+    { NULL,                      NULL,                FALSE },
+};
+
+static const MethodRow methods[] = {
+    { "CreateTarget",      &create_target_options,    check_create_target,       run_create_target },
+    { "GetTargetByName",   NULL,                      NULL,                      run_get_target_by_name },
+    { "CreateBackstore",   &create_backstore_options, check_create_backstore,    run_create_backstore },
+    { "CreatePortalGroup", NULL,                      check_create_portal_group, run_create_portal_group },
+    { "GetStatistics",     NULL,                      check_get_statistics,      run_get_statistics },
+    { "ListTargets",       &get_window_options,       NULL,                      run_list_targets },
+    { "ListBackstores",    &get_window_options,       NULL,                      run_list_backstores },
+    { "ListPortals",       &get_window_options,       NULL,                      run_list_portals },
+    { "ListSessions",      &list_sessions_options,    check_list_sessions,       run_list_sessions },
+    { "GetPermissions",    NULL,                      check_get_permissions,     run_get_permissions },
+    { "Reload",            NULL,                      NULL,                      run_reload },
+    { NULL,                NULL,                      NULL,                      NULL },
+};
+/* clang-format on */
+
+const Noun manager_noun = {
+    .kind = "manager",
+    .info = &org_lunport1_manager_interface,
+    .properties = properties,
+    .methods = methods,
+    .find = find,
+    .missing = LUNPORT_ERROR_SHUTTING_DOWN,
+};

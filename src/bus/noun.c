@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+#include "bus/noun.h"
+
+/* clang-format off */
+const Noun *const nouns[] = {
+    &backstore_noun,
+    &connection_noun,
+    &lun_noun,
+    &manager_noun,
+    &portal_group_noun,
+    &portal_noun,
+    &session_noun,
+    &target_noun,
+    NULL,
+};
+/* clang-format on */
+
+const MethodRow *
+noun_find_method(const Noun *noun, const char *name)
+{
+    for (const MethodRow *row = noun->methods; row->name != NULL; row++) {
+        if (g_str_equal(row->name, name))
+            return row;
+    }
+
+    return NULL;
+}
+
+const PropertyRow *
+noun_find_property(const Noun *noun, const char *name)
+{
+    for (const PropertyRow *row = noun->properties; row->name != NULL; row++) {
+        if (g_str_equal(row->name, name))
+            return row;
+    }
+
+    return NULL;
+}
+
+void
+noun_check(const Noun *noun)
+{
+    gsize n = 0;
+
+    for (GDBusMethodInfo **method = noun->info->methods; method && *method; method++, n++)
+        g_assert(noun_find_method(noun, (*method)->name) != NULL);
+    for (const MethodRow *row = noun->methods; row->name != NULL; row++, n--)
+        g_assert(row->run != NULL);
+    g_assert(n == 0);
+
+    for (GDBusPropertyInfo **property = noun->info->properties; property && *property;
+         property++, n++) {
+        g_assert(noun_find_property(noun, (*property)->name) != NULL);
+        g_assert((*property)->flags == G_DBUS_PROPERTY_INFO_FLAGS_READABLE);
+    }
+    for (const PropertyRow *row = noun->properties; row->name != NULL; row++, n--)
+        g_assert(row->get != NULL);
+    g_assert(n == 0);
+}

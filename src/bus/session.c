@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * org.lunport1.Session: the face of ModelSession
+ *
+ * What an initiator said of itself is text from the wire: it passes
+ * text_variant().
+ */
+
+#include "bus/call.h"
+#include "bus/generated.h"
+#include "bus/get.h"
+#include "bus/path.h"
+#include "bus/text.h"
+#include "util/error.h"
+
+static gpointer
+find(Service *service, const Key *key)
+{
+    return model_find_session(service_get_model(service), (guint16)key->number);
+}
+
+static void
+describe(Call *call, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    call_detail(call, "target", session->discovery ? "discovery" : session->target_name);
+    call_detail(call, "initiator", session->initiator_name);
+}
+
+static GVariant *
+get_tsih(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return g_variant_new_uint16(session->tsih);
+}
+
+static GVariant *
+get_isid(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return text_variant(session->isid);
+}
+
+static GVariant *
+get_type(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return g_variant_new_string(session->discovery ? "discovery" : "normal");
+}
+
+static GVariant *
+get_target(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return get_path(session->discovery ? g_strdup(PATH_NONE)
+                                       : path_of_target_name(session->target_name));
+}
+
+static GVariant *
+get_initiator_name(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return text_variant(session->initiator_name);
+}
+
+static GVariant *
+get_initiator_alias(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return text_variant(session->initiator_alias);
+}
+
+/* How initiators prove who they are is not asked for: who may reach an open target may use it. */
+static GVariant *
+get_authentication_method(Service *service, gconstpointer object)
+{
+    return g_variant_new_string("None");
+}
+
+static GVariant *
+get_state(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return g_variant_new_string(session_state_to_string(session->state));
+}
+
+static GVariant *
+get_established_at(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return g_variant_new_uint64((guint64)session->established_at);
+}
+
+static char *
+to_connection_path(gconstpointer connection)
+{
+    return path_of_connection(connection);
+}
+
+static GVariant *
+get_connections(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return get_paths(session->connections, to_connection_path);
+}
+
+static GVariant *
+get_remote_address(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return text_variant(session->remote_address);
+}
+
+static GVariant *
+get_error_recovery_level(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+    guint32 level = 0;
+
+    if (session->parameters != NULL)
+        (void)g_variant_lookup(session->parameters, "ErrorRecoveryLevel", "u", &level);
+
+    return g_variant_new_uint16((guint16)level);
+}
+
+static GVariant *
+get_parameters(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+    g_auto(GVariantDict) copy = G_VARIANT_DICT_INIT(session->parameters);
+
+    return g_variant_dict_end(&copy);
+}
+
+static void
+run_terminate(Call *call, gpointer object)
+{
+    const ModelSession *session = object;
+    ChangeOptions change = call_change(call);
+
+    service_terminate_session(call->context->service, session->tsih, &change, call_on_done, call);
+}
+
+/* clang-format off */
+static const PropertyRow properties[] = {
+    { "Tsih",                  get_tsih,                  FALSE },
+    { "Isid",                  get_isid,                  FALSE },
+    { "Type",                  get_type,                  FALSE },
+    { "Target",                get_target,                FALSE },
+    { "InitiatorName",         get_initiator_name,        FALSE },
+    { "InitiatorAlias",        get_initiator_alias,       FALSE },
+    { "AuthenticationMethod",  get_authentication_method, FALSE },
+    { "State",                 get_state,                 FALSE },
+    { "EstablishedAt",         get_established_at,        FALSE },
+    { "Connections",           get_connections,           FALSE },
+    { "RemoteAddress",         get_remote_address,        FALSE },
+    { "ErrorRecoveryLevel",    get_error_recovery_level,  FALSE },
+    { "Parameters",            get_parameters,            FALSE },
+    { NULL,                    NULL,                      FALSE },
+};
+
+static const MethodRow methods[] = {
+    { "Terminate",     NULL, NULL,                 run_terminate },
+    { "GetStatistics", NULL, get_statistics_check, get_statistics_run },
+    { NULL,            NULL, NULL,                 NULL },
+};
+/* clang-format on */
+
+const Noun session_noun = {
+    .kind = "session",
+    .info = &org_lunport1_session_interface,
+    .properties = properties,
+    .methods = methods,
+    .find = find,
+    .describe = describe,
+    .missing = LUNPORT_ERROR_NO_SUCH_OBJECT,
+};
