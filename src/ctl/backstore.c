@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * lunctl backstore
+ *
+ * What is typed becomes the options of CreateBackstore almost as it is. Two things are decided here
+ * because they are about the caller and not about the service: the type when none is given, and
+ * whether a file that is not there is to be made.
+ */
+
+#include <string.h>
+
+#include "ctl/verbs.h"
+
+/* clang-format off */
+static const Column list_columns[] = {
+    { "Name", "NAME", SHOW_PLAIN },
+    { "Type", "TYPE", SHOW_PLAIN },
+    { "Size", "SIZE", SHOW_SIZE },
+    { "BlockSize", "BLOCK", SHOW_PLAIN },
+    { "ReadOnly", "READ-ONLY", SHOW_BOOL },
+    { "State", "STATE", SHOW_PLAIN },
+    { "LunCount", "LUNS", SHOW_PLAIN },
+    { "File", "PATH", SHOW_PLAIN },
+};
+
+static const Column show_columns[] = {
+    { "Name", "Name", SHOW_PLAIN },
+    { "Type", "Type", SHOW_PLAIN },
+    { "Path", "Path", SHOW_PLAIN },
+    { "State", "State", SHOW_PLAIN },
+    { "LastError", "Problem", SHOW_ERROR },
+    { "Size", "Size", SHOW_SIZE },
+    { "AllocatedSize", "Allocated", SHOW_SIZE },
+    { "BlockSize", "Logical block", SHOW_PLAIN },
+    { "PhysicalBlockSize", "Physical block", SHOW_PLAIN },
+    { "Cache", "Cache", SHOW_PLAIN },
+    { "WriteCache", "Volatile write cache", SHOW_BOOL },
+    { "ReadOnly", "Read-only", SHOW_BOOL },
+    { "Unmap", "Unmap", SHOW_BOOL },
+    { "SerialNumber", "Serial number", SHOW_PLAIN },
+    { "Wwn", "WWN", SHOW_PLAIN },
+    { "Uuid", "UUID", SHOW_PLAIN },
+    { "Persistent", "Persistent", SHOW_BOOL },
+    { "Luns", "Used by", SHOW_LINES },
+};
+/* clang-format on */
+
+/* The type that fits the options when none is given */
+static const char *
+guess_type(GVariant *options)
+{
+    const char *path = NULL;
+
+    if (!g_variant_lookup(options, "path", "&s", &path))
+        return "ram";
+    return g_str_has_prefix(path, "/dev/") ? "block" : "file";
+}
+
+gboolean
+backstore_verb_create(Ctl *ctl, GError **ret_error)
+{
+    GVariantDict dict;
+    g_autofree char *type = NULL;
+    const char *path = NULL;
+    g_autoptr(GVariant) reply = NULL;
+
+    g_variant_dict_init(&dict, ctl->options);
+    if (!g_variant_dict_lookup(&dict, "type", "s", &type))
+        type = g_strdup(guess_type(ctl->options));
+    g_variant_dict_remove(&dict, "type");
+
+    /* A file that is not there yet is made when a size says how large; without a path where the service likes */
+    (void)g_variant_lookup(ctl->options, "path", "&s", &path);
+    if (strcmp(type, "file") == 0 && g_variant_dict_contains(&dict, "size") &&
+        (path == NULL || !g_file_test(path, G_FILE_TEST_EXISTS)))
+        g_variant_dict_insert(&dict, "create", "b", TRUE);
+
+    reply = client_call(&ctl->client, MANAGER_PATH, "Manager", "CreateBackstore",
+                        g_variant_new("(ss@a{sv})", type, ctl->argv[0],
+                                      client_options(&ctl->client, g_variant_dict_end(&dict))),
+                        ret_error);
+    return reply != NULL;
+}
+
+gboolean
+backstore_verb_delete(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(&ctl->client, path, "Backstore", "Delete",
+                        g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                        ret_error);
+    return reply != NULL;
+}
+
+static gboolean
+set_offline(Ctl *ctl, gboolean offline, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(
+        &ctl->client, path, "Backstore", "SetOffline",
+        g_variant_new("(b@a{sv})", offline, client_options(&ctl->client, ctl->options)), ret_error);
+    return reply != NULL;
+}
+
+gboolean
+backstore_verb_offline(Ctl *ctl, GError **ret_error)
+{
+    return set_offline(ctl, TRUE, ret_error);
+}
+
+gboolean
+backstore_verb_online(Ctl *ctl, GError **ret_error)
+{
+    return set_offline(ctl, FALSE, ret_error);
+}
+
+gboolean
+backstore_verb_list(Ctl *ctl, GError **ret_error)
+{
+    GVariant *rows = verbs_list_rows(ctl, "ListBackstores", ret_error);
+
+    if (rows == NULL)
+        return FALSE;
+    output_rows(&ctl->output, list_columns, G_N_ELEMENTS(list_columns), rows, "backstores");
+    return TRUE;
+}
+
+/* "IQN LUN 0" for a logical unit; its path when it has just gone */
+static char *
+describe_lun(Ctl *ctl, const char *path)
+{
+    g_autoptr(GVariant) lun = client_get_all(&ctl->client, path, "Lun", NULL);
+    g_autoptr(GVariant) target = NULL;
+    const char *target_path = NULL, *name = NULL;
+    guint16 number = 0;
+
+    if (lun != NULL && g_variant_lookup(lun, "Target", "&o", &target_path))
+        target = client_get_all(&ctl->client, target_path, "Target", NULL);
+    if (target == NULL || !g_variant_lookup(target, "Name", "&s", &name) ||
+        !g_variant_lookup(lun, "Number", "q", &number))
+        return g_strdup(path);
+    return g_strdup_printf("%s LUN %u", name, number);
+}
+
+/* For people the logical units by name; programs get their paths */
+static GVariant *
+with_lun_names(Ctl *ctl, GVariant *object)
+{
+    g_autofree const char **paths = NULL;
+    g_auto(GStrv) names = NULL;
+    GVariantDict dict;
+    gsize n;
+
+    if (ctl->output.mode != OUTPUT_TABLE || !g_variant_lookup(object, "Luns", "^a&o", &paths))
+        return g_variant_ref(object);
+
+    n = g_strv_length((char **)(gsize)paths);
+    names = g_new0(char *, n + 1);
+    for (gsize i = 0; i < n; i++)
+        names[i] = describe_lun(ctl, paths[i]);
+    g_variant_dict_init(&dict, object);
+    g_variant_dict_insert(&dict, "Luns", "^as", names);
+    return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+gboolean
+backstore_verb_show(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) object = NULL;
+    g_autoptr(GVariant) shown = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    object = client_get_all(&ctl->client, path, "Backstore", ret_error);
+    if (object == NULL)
+        return FALSE;
+    shown = with_lun_names(ctl, object);
+    output_object(&ctl->output, show_columns, G_N_ELEMENTS(show_columns), shown);
+    return TRUE;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * lunctl portal
+ *
+ * Addresses are read here, so that every spelling of one names the same portal. A portal belongs to a
+ * group, and there is no verb for groups: one that is named and not there is made with its first
+ * portal.
+ */
+
+#include <string.h>
+
+#include "ctl/verbs.h"
+#include "util/address.h"
+
+/* clang-format off */
+static const Column columns[] = {
+    { "Address", "ADDRESS", SHOW_PLAIN },
+    { "Port", "PORT", SHOW_PLAIN },
+    { "Tag", "GROUP", SHOW_PLAIN },
+    { "State", "STATE", SHOW_PLAIN },
+    { "Origin", "ORIGIN", SHOW_PLAIN },
+    { "ConnectionCount", "CONNECTIONS", SHOW_PLAIN },
+};
+/* clang-format on */
+
+static gboolean
+parse_portal(const char *text, char *host, gsize size, guint16 *ret_port, GError **ret_error)
+{
+    Address address;
+
+    if (!address_parse(text, ISCSI_PORT, &address, ret_error))
+        return FALSE;
+    if (text[0] == '*')
+        (void)g_strlcpy(host, "*", size);
+    else
+        address_format_host(&address, host, size);
+    *ret_port = address_port(&address);
+    return TRUE;
+}
+
+static gboolean
+get_tag(Ctl *ctl, guint32 *ret_tag, GError **ret_error)
+{
+    *ret_tag = 1;
+    (void)g_variant_lookup(ctl->options, "group", "u", ret_tag);
+    if (*ret_tag >= 1 && *ret_tag <= G_MAXUINT16)
+        return TRUE;
+
+    g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "Option “--group”: a target portal group tag is 1 to 65535");
+    return FALSE;
+}
+
+/* Without the options that are not of this method */
+static GVariant *
+portal_options(Ctl *ctl)
+{
+    GVariantDict dict;
+
+    g_variant_dict_init(&dict, ctl->options);
+    g_variant_dict_remove(&dict, "group");
+    return client_options(&ctl->client, g_variant_dict_end(&dict));
+}
+
+/* FALSE without an error: there is no such group */
+static gboolean
+add_portal(Ctl *ctl, const char *group, const char *host, guint16 port, GError **ret_error)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GVariant) reply =
+        client_call(&ctl->client, group, "PortalGroup", "AddPortal",
+                    g_variant_new("(sq@a{sv})", host, port, portal_options(ctl)), &error);
+
+    if (reply == NULL && !g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_METHOD) &&
+        !g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_OBJECT))
+        g_propagate_error(ret_error, g_steal_pointer(&error));
+    return reply != NULL;
+}
+
+/* The group with its first portal, or neither */
+static gboolean
+add_portal_and_group(Ctl *ctl, guint32 tag, const char *host, guint16 port, GError **ret_error)
+{
+    g_autofree char *path = NULL;
+    GVariant *undone;
+    g_autoptr(GVariant) reply =
+        client_call(&ctl->client, MANAGER_PATH, "Manager", "CreatePortalGroup",
+                    g_variant_new("(q@a{sv})", (guint16)tag, portal_options(ctl)), ret_error);
+
+    if (reply == NULL || ctl->client.dry_run)
+        return reply != NULL;
+    g_variant_get(reply, "(o)", &path);
+    if (add_portal(ctl, path, host, port, ret_error))
+        return TRUE;
+
+    undone = client_call(&ctl->client, path, "PortalGroup", "Delete",
+                         g_variant_new("(a{sv})", NULL), NULL);
+    g_clear_pointer(&undone, g_variant_unref);
+    return FALSE;
+}
+
+gboolean
+portal_verb_add(Ctl *ctl, GError **ret_error)
+{
+    char host[ADDRESS_TEXT_MAX];
+    g_autofree char *group = NULL;
+    g_autoptr(GError) error = NULL;
+    guint16 port;
+    guint32 tag;
+
+    if (!parse_portal(ctl->argv[0], host, sizeof(host), &port, ret_error) ||
+        !get_tag(ctl, &tag, ret_error))
+        return FALSE;
+
+    group = g_strdup_printf("/org/lunport1/portal_groups/%u", tag);
+    if (add_portal(ctl, group, host, port, &error))
+        return TRUE;
+    if (error == NULL)
+        return add_portal_and_group(ctl, tag, host, port, ret_error);
+    g_propagate_error(ret_error, g_steal_pointer(&error));
+    return FALSE;
+}
+
+gboolean
+portal_verb_list(Ctl *ctl, GError **ret_error)
+{
+    GVariant *rows = verbs_list_rows(ctl, "ListPortals", ret_error);
+
+    if (rows == NULL)
+        return FALSE;
+    output_rows(&ctl->output, columns, G_N_ELEMENTS(columns), rows, "portals");
+    return TRUE;
+}
+
+gboolean
+portal_verb_remove(Ctl *ctl, GError **ret_error)
+{
+    char host[ADDRESS_TEXT_MAX];
+    guint16 port;
+    g_autoptr(GVariant) list = NULL;
+    g_autoptr(GVariant) reply = NULL;
+
+    if (!parse_portal(ctl->argv[0], host, sizeof(host), &port, ret_error))
+        return FALSE;
+    list = verbs_list(ctl, "ListPortals", ret_error);
+    for (gsize i = 0; list != NULL && i < g_variant_n_children(list); i++) {
+        const char *path, *address;
+        guint16 row_port;
+
+        g_variant_get_child(list, i, "(&oq&sq&s&s&su)", &path, NULL, &address, &row_port, NULL,
+                            NULL, NULL, NULL);
+        if (row_port != port || strcmp(address, host) != 0)
+            continue;
+        reply =
+            client_call(&ctl->client, path, "Portal", "Delete",
+                        g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
+        return reply != NULL;
+    }
+
+    if (list != NULL)
+        g_set_error(ret_error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_OBJECT, "No portal “%s”",
+                    ctl->argv[0]);
+    return FALSE;
+}

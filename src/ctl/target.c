@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * lunctl target and lunctl access
+ *
+ * All verbs but the lists name one target, look it up and call one of its methods. “set” takes the
+ * type of each parameter from the property that shows it, so that no key is written here.
+ */
+
+#include <string.h>
+
+#include "ctl/verbs.h"
+#include "util/size.h"
+
+/* clang-format off */
+static const Column list_columns[] = {
+    { "Name", "NAME", SHOW_PLAIN },
+    { "State", "STATE", SHOW_PLAIN },
+    { "AccessMode", "ACCESS", SHOW_PLAIN },
+    { "LunCount", "LUNS", SHOW_PLAIN },
+    { "SessionCount", "SESSIONS", SHOW_PLAIN },
+    { "Alias", "ALIAS", SHOW_PLAIN },
+};
+
+static const Column show_columns[] = {
+    { "Name", "Name", SHOW_PLAIN },
+    { "Alias", "Alias", SHOW_PLAIN },
+    { "Enabled", "Enabled", SHOW_BOOL },
+    { "State", "State", SHOW_PLAIN },
+    { "LastError", "Problem", SHOW_ERROR },
+    { "AccessMode", "Access", SHOW_PLAIN },
+    { "SessionCount", "Sessions", SHOW_PLAIN },
+    { "PortalGroups", "Portal groups", SHOW_PLAIN },
+    { "Parameters", "Parameters", SHOW_LINES },
+    { "Persistent", "Persistent", SHOW_BOOL },
+};
+
+static const Column access_columns[] = {
+    { "Name", "TARGET", SHOW_PLAIN },
+    { "AccessMode", "ACCESS", SHOW_PLAIN },
+};
+/* clang-format on */
+
+/* Call a method of the target named by the first argument */
+static gboolean
+call_target(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_error)
+{
+    g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
+    g_autofree char *path = client_find_target(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(&ctl->client, path, "Target", method, owned, ret_error);
+    return reply != NULL;
+}
+
+gboolean
+target_verb_create(Ctl *ctl, GError **ret_error)
+{
+    g_autoptr(GVariant) reply = client_call(
+        &ctl->client, MANAGER_PATH, "Manager", "CreateTarget",
+        g_variant_new("(s@a{sv})", ctl->argv[0], client_options(&ctl->client, ctl->options)),
+        ret_error);
+
+    return reply != NULL;
+}
+
+gboolean
+target_verb_delete(Ctl *ctl, GError **ret_error)
+{
+    return call_target(ctl, "Delete",
+                       g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                       ret_error);
+}
+
+gboolean
+target_verb_enable(Ctl *ctl, GError **ret_error)
+{
+    return call_target(ctl, "Enable", g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)),
+                       ret_error);
+}
+
+gboolean
+target_verb_disable(Ctl *ctl, GError **ret_error)
+{
+    GVariantDict dict;
+    gboolean end_sessions = FALSE;
+
+    (void)g_variant_lookup(ctl->options, "abort", "b", &end_sessions);
+    g_variant_dict_init(&dict, NULL);
+    g_variant_dict_insert(&dict, "mode", "s", end_sessions ? "abort" : "refuse");
+    return call_target(
+        ctl, "Disable",
+        g_variant_new("(@a{sv})", client_options(&ctl->client, g_variant_dict_end(&dict))),
+        ret_error);
+}
+
+gboolean
+target_verb_list(Ctl *ctl, GError **ret_error)
+{
+    GVariant *rows = verbs_list_rows(ctl, "ListTargets", ret_error);
+
+    if (rows == NULL)
+        return FALSE;
+    output_rows(&ctl->output, list_columns, G_N_ELEMENTS(list_columns), rows, "targets");
+    return TRUE;
+}
+
+/* For people portal groups by their tags; programs get their paths */
+static GVariant *
+with_tags(Ctl *ctl, GVariant *object)
+{
+    g_autofree const char **paths = NULL;
+    g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(g_free);
+    GVariantDict dict;
+
+    if (ctl->output.mode != OUTPUT_TABLE ||
+        !g_variant_lookup(object, "PortalGroups", "^a&o", &paths))
+        return g_variant_ref(object);
+
+    for (gsize i = 0; paths[i] != NULL; i++) {
+        g_autoptr(GVariant) group = client_get_all(&ctl->client, paths[i], "PortalGroup", NULL);
+        guint16 tag;
+
+        if (group != NULL && g_variant_lookup(group, "Tag", "q", &tag))
+            g_ptr_array_add(tags, g_strdup_printf("%u", tag));
+    }
+    g_ptr_array_add(tags, NULL);
+    g_variant_dict_init(&dict, object);
+    g_variant_dict_insert(&dict, "PortalGroups", "^as", tags->pdata);
+    return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+gboolean
+target_verb_show(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_target(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) object = NULL;
+    g_autoptr(GVariant) shown = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    object = client_get_all(&ctl->client, path, "Target", ret_error);
+    if (object == NULL)
+        return FALSE;
+    shown = with_tags(ctl, object);
+    output_object(&ctl->output, show_columns, G_N_ELEMENTS(show_columns), shown);
+    return TRUE;
+}
+
+static GVariant *
+parse_yes_no(const char *text)
+{
+    static const char *const words[][2] = {
+        { "yes", "no" }, { "true", "false" }, { "on", "off" }, { "1", "0" }
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(words); i++) {
+        if (g_ascii_strcasecmp(text, words[i][0]) == 0)
+            return g_variant_new_boolean(TRUE);
+        if (g_ascii_strcasecmp(text, words[i][1]) == 0)
+            return g_variant_new_boolean(FALSE);
+    }
+    return NULL;
+}
+
+/* Of the type that the property Parameters has for @key; a key that it does not have is for the service to refuse */
+static GVariant *
+parameter_value(GVariant *known, const char *key, const char *text, GError **ret_error)
+{
+    g_autoptr(GVariant) old = g_variant_lookup_value(known, key, NULL);
+    GVariant *value = NULL;
+    guint64 number;
+
+    if (old != NULL && g_variant_is_of_type(old, G_VARIANT_TYPE_BOOLEAN)) {
+        value = parse_yes_no(text);
+        if (value == NULL)
+            g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "%s is yes or no and not “%s”", key, text);
+        return value;
+    }
+    if (old != NULL && g_variant_is_of_type(old, G_VARIANT_TYPE_UINT32)) {
+        if (size_parse(text, &number, NULL) && number <= G_MAXUINT32)
+            return g_variant_new_uint32((guint32)number);
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "%s is a number and not “%s”", key, text);
+        return NULL;
+    }
+    return g_variant_new_string(text);
+}
+
+/* What “target set” was given: @ret_alias stays NULL when it is not among it */
+static gboolean
+parse_settings(Ctl *ctl, GVariant *known, GVariantDict *parameters, guint *ret_n_parameters,
+               char **ret_alias, GError **ret_error)
+{
+    for (int i = 1; i < ctl->argc; i++) {
+        g_auto(GStrv) parts = g_strsplit(ctl->argv[i], "=", 2);
+        GVariant *value;
+
+        if (g_strv_length(parts) != 2 || !g_utf8_validate(ctl->argv[i], -1, NULL)) {
+            g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "“%s” is not KEY=VALUE", ctl->argv[i]);
+            return FALSE;
+        }
+        if (g_ascii_strcasecmp(parts[0], "alias") == 0) {
+            g_free(*ret_alias);
+            *ret_alias = g_strdup(parts[1]);
+            continue;
+        }
+        value = parameter_value(known, parts[0], parts[1], ret_error);
+        if (value == NULL)
+            return FALSE;
+        g_variant_dict_insert_value(parameters, parts[0], value);
+        *ret_n_parameters += 1;
+    }
+    return TRUE;
+}
+
+gboolean
+target_verb_set(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_target(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) object = NULL;
+    g_autoptr(GVariant) known = NULL;
+    g_autofree char *alias = NULL;
+    g_auto(GVariantDict) parameters = G_VARIANT_DICT_INIT(NULL);
+    guint n_parameters = 0;
+
+    if (path == NULL)
+        return FALSE;
+    object = client_get_all(&ctl->client, path, "Target", ret_error);
+    if (object == NULL)
+        return FALSE;
+    known = g_variant_lookup_value(object, "Parameters", G_VARIANT_TYPE_VARDICT);
+    if (known == NULL)
+        known = g_variant_ref_sink(g_variant_new("a{sv}", NULL));
+    if (!parse_settings(ctl, known, &parameters, &n_parameters, &alias, ret_error))
+        return FALSE;
+
+    if (n_parameters > 0 &&
+        !call_target(ctl, "SetParameters",
+                     g_variant_new("(@a{sv}@a{sv})", g_variant_dict_end(&parameters),
+                                   client_options(&ctl->client, NULL)),
+                     ret_error))
+        return FALSE;
+    return alias == NULL ||
+           call_target(ctl, "SetAlias",
+                       g_variant_new("(s@a{sv})", alias, client_options(&ctl->client, NULL)),
+                       ret_error);
+}
+
+static gboolean
+set_access(Ctl *ctl, const char *mode, GError **ret_error)
+{
+    return call_target(ctl, "SetAccessMode",
+                       g_variant_new("(s@a{sv})", mode, client_options(&ctl->client, NULL)),
+                       ret_error);
+}
+
+gboolean
+access_verb_open(Ctl *ctl, GError **ret_error)
+{
+    return set_access(ctl, "open", ret_error);
+}
+
+gboolean
+access_verb_close(Ctl *ctl, GError **ret_error)
+{
+    return set_access(ctl, "closed", ret_error);
+}
+
+gboolean
+access_verb_list(Ctl *ctl, GError **ret_error)
+{
+    GVariant *rows = verbs_list_rows(ctl, "ListTargets", ret_error);
+
+    if (rows == NULL)
+        return FALSE;
+    output_rows(&ctl->output, access_columns, G_N_ELEMENTS(access_columns), rows, "targets");
+    return TRUE;
+}

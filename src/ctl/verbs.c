@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * The table of verbs, and what reads it
+ *
+ * A new verb is a row here and a function in the file of its noun. Dispatch, --help, --list-verbs,
+ * completion and the test of the man page read the rows, so a verb that is here is known everywhere.
+ * Options become the a{sv} of the method that the verb calls, under the key that the row says.
+ */
+
+#include "ctl/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "util/size.h"
+
+/* clang-format off */
+static const VerbOption backstore_create_options[] = {
+    { "type", "type", OPTION_STRING, "file, block, ram or null (default: from the path)" },
+    { "path", "path", OPTION_STRING, "absolute path of the file or device (a new file needs none)" },
+    { "size", "size", OPTION_SIZE, "size, as 1G; a file that is not there is created with it" },
+    { "cache", "cache", OPTION_STRING, "none, writeback or writethrough" },
+    { "block-size", "block-size", OPTION_UINT32, "logical block in bytes: 512 (default) or 4096" },
+    { "physical-block-size", "physical-block-size", OPTION_UINT32, "physical block in bytes" },
+    { "preallocate", "sparse", OPTION_FLAG_NOT, "give a new file all its blocks now" },
+    { "read-only", "read-only", OPTION_FLAG, "never write" },
+    { "removable", "removable", OPTION_FLAG, "initiators can eject the medium" },
+    { "serial", "serial", OPTION_STRING, "unit serial number" },
+    { "naa", "naa", OPTION_STRING, "NAA identifier, hexadecimal, to keep a disk's identity" },
+    { "uuid", "uuid", OPTION_STRING, "UUID that the identity is made from" },
+    { "vendor", "vendor", OPTION_STRING, "SCSI vendor, at most 8 characters" },
+    { "product", "product", OPTION_STRING, "SCSI product, at most 16 characters" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
+static const VerbOption backstore_delete_options[] = {
+    { "delete-file", "delete-file", OPTION_FLAG, "remove the file and its data too, if the service made it" },
+    { 0 },
+};
+
+static const VerbOption target_create_options[] = {
+    { "alias", "alias", OPTION_STRING, "a description initiators may show" },
+    { "enable", "enabled", OPTION_FLAG, "let initiators log in at once" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
+static const VerbOption target_disable_options[] = {
+    { "abort", "abort", OPTION_FLAG, "end its sessions instead of refusing" },
+    { 0 },
+};
+
+static const VerbOption force_options[] = {
+    { "force", "force", OPTION_FLAG, "end sessions that use it first" },
+    { 0 },
+};
+
+static const VerbOption lun_add_options[] = {
+    { "lun", "lun", OPTION_UINT32, "its number (default: the first free one)" },
+    { "read-only", "read-only", OPTION_FLAG, "initiators may not write" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
+static const VerbOption portal_add_options[] = {
+    { "group", "group", OPTION_UINT32, "target portal group tag (default 1); a new group is made" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
+static const VerbOption session_list_options[] = {
+    { "target", "target", OPTION_STRING, "only sessions with this target" },
+    { "initiator", "initiator", OPTION_STRING, "only sessions of this initiator" },
+    { 0 },
+};
+
+static const VerbOption export_options[] = {
+    { "size", "size", OPTION_SIZE, "create the file with this size; a NAME that is no path is kept by the service" },
+    { "name", "name", OPTION_STRING, "name of the backstore (default: from the path)" },
+    { "target", "target", OPTION_STRING, "name of the target (default: made from the name)" },
+    { "cache", "cache", OPTION_STRING, "none, writeback or writethrough" },
+    { "read-only", "read-only", OPTION_FLAG, "initiators may not write" },
+    { "fix", "fix", OPTION_FLAG, "let the service open the path (setfacl) when it may not" },
+    { 0 },
+};
+
+static const Verb verbs[] = {
+    { "status", NULL, "", 0, 0, NULL, status_verb, "Show the service, portals, targets, sessions and problems" },
+    { "export", NULL, "PATH|NAME", 1, 1, export_options, export_verb, "Make a disk of a file or device in one step, open to every initiator" },
+    { "backstore", "create", "NAME", 1, 1, backstore_create_options, backstore_verb_create, "Make storage for logical units" },
+    { "backstore", "list", "", 0, 0, NULL, backstore_verb_list, "List backstores" },
+    { "backstore", "show", "NAME", 1, 1, NULL, backstore_verb_show, "Show one backstore" },
+    { "backstore", "offline", "NAME", 1, 1, NULL, backstore_verb_offline, "Close the storage; its logical units are not ready meanwhile" },
+    { "backstore", "online", "NAME", 1, 1, NULL, backstore_verb_online, "Open the storage again, also after a failed flush" },
+    { "backstore", "delete", "NAME", 1, 1, backstore_delete_options, backstore_verb_delete, "Forget a backstore; its data stays" },
+    { "target", "create", "IQN", 1, 1, target_create_options, target_verb_create, "Create a target" },
+    { "target", "list", "", 0, 0, NULL, target_verb_list, "List targets" },
+    { "target", "show", "IQN", 1, 1, NULL, target_verb_show, "Show one target" },
+    { "target", "enable", "IQN", 1, 1, NULL, target_verb_enable, "Let initiators log in" },
+    { "target", "disable", "IQN", 1, 1, target_disable_options, target_verb_disable, "Refuse logins" },
+    { "target", "set", "IQN KEY=VALUE…", 2, -1, NULL, target_verb_set, "Set what is offered to new sessions, or the alias" },
+    { "target", "delete", "IQN", 1, 1, force_options, target_verb_delete, "Delete a target and its logical units" },
+    { "lun", "add", "IQN BACKSTORE", 2, 2, lun_add_options, lun_verb_add, "Give a target a logical unit" },
+    { "lun", "list", "IQN", 1, 1, NULL, lun_verb_list, "List the logical units of a target" },
+    { "lun", "remove", "IQN LUN", 2, 2, force_options, lun_verb_remove, "Take a logical unit away" },
+    { "lun", "reset", "IQN LUN", 2, 2, NULL, lun_verb_reset, "Abort all commands of a logical unit" },
+    { "access", "open", "IQN", 1, 1, NULL, access_verb_open, "Let every initiator log in to a target" },
+    { "access", "close", "IQN", 1, 1, NULL, access_verb_close, "Let nobody log in to a target" },
+    { "access", "list", "", 0, 0, NULL, access_verb_list, "Show who may log in where" },
+    { "portal", "add", "ADDR[:PORT]", 1, 1, portal_add_options, portal_verb_add, "Listen on an address" },
+    { "portal", "list", "", 0, 0, NULL, portal_verb_list, "List portals" },
+    { "portal", "remove", "ADDR[:PORT]", 1, 1, NULL, portal_verb_remove, "Stop listening on an address" },
+    { "session", "list", "", 0, 0, session_list_options, session_verb_list, "List sessions" },
+    { "session", "show", "TSIH", 1, 1, NULL, session_verb_show, "Show one session with its connections" },
+    { "session", "terminate", "TSIH", 1, 1, NULL, session_verb_terminate, "Close a session's connections and drop it" },
+    { "stats", NULL, "[IQN…]", 0, -1, NULL, stats_verb, "Show counters" },
+};
+/* clang-format on */
+
+const Verb *
+verbs_get(gsize *ret_n_verbs)
+{
+    *ret_n_verbs = G_N_ELEMENTS(verbs);
+    return verbs;
+}
+
+const Verb *
+verbs_find(const char *noun, const char *verb)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        if (strcmp(verbs[i].noun, noun) == 0 &&
+            (verbs[i].verb == NULL || g_strcmp0(verbs[i].verb, verb) == 0))
+            return &verbs[i];
+    }
+    return NULL;
+}
+
+static const VerbOption *
+option_find(const Verb *verb, const char *name, gsize length)
+{
+    for (const VerbOption *o = verb->options; o != NULL && o->name != NULL; o++) {
+        if (strlen(o->name) == length && strncmp(o->name, name, length) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+static GVariant *
+option_value(const VerbOption *option, const char *text, GError **ret_error)
+{
+    guint64 number;
+
+    switch (option->type) {
+    case OPTION_STRING:
+        if (!g_utf8_validate(text, -1, NULL)) {
+            g_set_error_literal(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                                "The value is not UTF-8");
+            return NULL;
+        }
+        return g_variant_new_string(text);
+    case OPTION_SIZE:
+        return size_parse(text, &number, ret_error) ? g_variant_new_uint64(number) : NULL;
+    case OPTION_UINT32:
+        if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, &number, ret_error))
+            return NULL;
+        return g_variant_new_uint32((guint32)number);
+    case OPTION_FLAG:
+    case OPTION_FLAG_NOT:
+        break;
+    }
+    return g_variant_new_boolean(option->type == OPTION_FLAG);
+}
+
+static gboolean
+parse_option(const Verb *verb, GVariantDict *dict, const char *text, const char *next,
+             gboolean *ret_used_next, GError **ret_error)
+{
+    const char *equals = strchr(text, '=');
+    gsize length = equals != NULL ? (gsize)(equals - text) : strlen(text);
+    const VerbOption *option = option_find(verb, text, length);
+    const char *value = equals != NULL ? equals + 1 : next;
+    g_autoptr(GError) error = NULL;
+    gboolean is_flag;
+    GVariant *variant;
+
+    *ret_used_next = FALSE;
+    if (option == NULL) {
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION,
+                    "Unknown option “--%.*s”", (int)length, text);
+        return FALSE;
+    }
+
+    is_flag = option->type == OPTION_FLAG || option->type == OPTION_FLAG_NOT;
+    if (is_flag ? equals != NULL : value == NULL) {
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    is_flag ? "Option “--%s” takes no value" : "Option “--%s” needs a value",
+                    option->name);
+        return FALSE;
+    }
+
+    variant = option_value(option, value, &error);
+    if (variant == NULL) {
+        g_assert(error != NULL);
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "Option “--%s”: %s",
+                    option->name, error->message);
+        return FALSE;
+    }
+    g_variant_dict_insert_value(dict, option->key, variant);
+    *ret_used_next = !is_flag && equals == NULL;
+    return TRUE;
+}
+
+gboolean
+verbs_parse_options(const Verb *verb, int *argc, char **argv, GVariant **ret_options,
+                    GError **ret_error)
+{
+    g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+    int kept = 0;
+    gboolean only_arguments = FALSE;
+
+    for (int i = 0; i < *argc; i++) {
+        gboolean used_next;
+
+        if (!only_arguments && strcmp(argv[i], "--") == 0) {
+            only_arguments = TRUE;
+            continue;
+        }
+        if (only_arguments || !g_str_has_prefix(argv[i], "--")) {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        if (!parse_option(verb, &dict, argv[i] + 2, i + 1 < *argc ? argv[i + 1] : NULL, &used_next,
+                          ret_error))
+            return FALSE;
+        i += used_next ? 1 : 0;
+    }
+
+    if (kept < verb->min_arguments || (verb->max_arguments >= 0 && kept > verb->max_arguments)) {
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "Usage: lunctl %s%s%s %s",
+                    verb->noun, verb->verb != NULL ? " " : "", verb->verb != NULL ? verb->verb : "",
+                    verb->arguments);
+        return FALSE;
+    }
+
+    *argc = kept;
+    *ret_options = g_variant_ref_sink(g_variant_dict_end(&dict));
+    return TRUE;
+}
+
+GVariant *
+verbs_rows(GVariant *list, const char *const *keys, gsize n_keys)
+{
+    GVariantBuilder rows;
+
+    g_variant_builder_init(&rows, G_VARIANT_TYPE("aa{sv}"));
+    for (gsize i = 0; i < g_variant_n_children(list); i++) {
+        g_autoptr(GVariant) tuple = g_variant_get_child_value(list, i);
+
+        g_variant_builder_open(&rows, G_VARIANT_TYPE("a{sv}"));
+        for (gsize k = 0; k < MIN(n_keys, g_variant_n_children(tuple)); k++) {
+            g_autoptr(GVariant) value = g_variant_get_child_value(tuple, k);
+
+            g_variant_builder_add(&rows, "{sv}", keys[k], value);
+        }
+        g_variant_builder_close(&rows);
+    }
+    return g_variant_builder_end(&rows);
+}
+
+GVariant *
+verbs_list(Ctl *ctl, const char *method, GError **ret_error)
+{
+    g_autoptr(GVariant) reply = client_call(&ctl->client, MANAGER_PATH, "Manager", method,
+                                            g_variant_new("(a{sv})", NULL), ret_error);
+
+    return reply != NULL ? g_variant_get_child_value(reply, 0) : NULL;
+}
+
+GVariant *
+verbs_list_rows(Ctl *ctl, const char *method, GError **ret_error)
+{
+    /* clang-format off */
+    static const struct {
+        const char *method;
+        const char *keys[9];
+    } lists[] = {
+        { "ListTargets", { "Path", "Name", "Alias", "Enabled", "State", "AccessMode", "LunCount", "SessionCount" } },
+        { "ListBackstores", { "Path", "Name", "Type", "File", "Size", "BlockSize", "ReadOnly", "State", "LunCount" } },
+        { "ListPortals", { "Path", "Tag", "Address", "Port", "Interface", "Origin", "State", "ConnectionCount" } },
+        { "ListSessions", { "Path", "Target", "InitiatorName", "Tsih", "RemoteAddress", "State", "EstablishedAt" } },
+    };
+    /* clang-format on */
+    g_autoptr(GVariant) list = verbs_list(ctl, method, ret_error);
+
+    if (list == NULL)
+        return NULL;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(lists); i++) {
+        gsize n_keys = 0;
+
+        if (strcmp(lists[i].method, method) != 0)
+            continue;
+        while (n_keys < G_N_ELEMENTS(lists[i].keys) && lists[i].keys[n_keys] != NULL)
+            n_keys++;
+        return verbs_rows(list, lists[i].keys, n_keys);
+    }
+    g_assert_not_reached();
+}
