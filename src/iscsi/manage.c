@@ -82,8 +82,7 @@ on_tmf_done(ScsiTmf *tmf)
     Task *task = list_entry(tmf, Task, tmf);
 
     task->is_managing = FALSE;
-    if (tmf->function == TMF_TARGET_COLD_RESET && tmf->response == TMF_COMPLETE)
-        server_post_cold_reset(task->session->server, task->session);
+    task->is_cold_reset = tmf->function == TMF_TARGET_COLD_RESET && tmf->response == TMF_COMPLETE;
     answer(task, response_of(tmf->response));
 }
 

@@ -275,6 +275,7 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->has_answered = FALSE;
     task->is_released_early = FALSE;
     task->is_managing = FALSE;
+    task->is_cold_reset = FALSE;
     memcpy(task->bhs, bhs, PDU_BHS_SIZE);
 
     if (kind == TASK_COMMAND) {
@@ -354,6 +355,8 @@ session_give_task(Session *session, Task *task)
         pool_give(session->server->worker->pool, task->nop.data);
     else if (task->kind == TASK_TEXT)
         give_text(task);
+    else if (task->is_cold_reset)
+        server_post_cold_reset(session->server, session);
 
     session_release_window(session, task);
     hash_remove(session, task);

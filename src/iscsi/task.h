@@ -136,7 +136,8 @@ struct Task {
         PduLogoutResponse logout_response;
     };
     PduTmfResponse tmf_response;
-    gboolean is_managing; /* scsi has the tmf */
+    gboolean is_managing;   /* scsi has the tmf */
+    gboolean is_cold_reset; /* the target's sessions end when the answer has left */
 };
 
 static inline Task *

@@ -594,6 +594,32 @@ test_cold_reset_ends_the_sessions(void)
     bed_close(&bed);
 }
 
+/* The answer leaves before the sessions end, however slowly the initiator takes it */
+static void
+test_cold_reset_is_answered_first(void)
+{
+    Bed bed = bed_open(NULL);
+    guint n_reads = 0;
+
+    /* Answers that nobody takes fill the socket */
+    while (n_reads < 8) {
+        (void)send_read(bed.initiator, 0, 1024);
+        rig_settle(bed.rig);
+        n_reads++;
+    }
+    send_tmf(bed.initiator, PDU_TMF_TARGET_COLD_RESET, PDU_TAG_RESERVED, 0);
+    rig_settle(bed.rig);
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_SESSION_CLOSED), ==, 0);
+
+    do
+        g_assert_true(initiator_receive(bed.initiator));
+    while (pdu_opcode(bed.initiator->bhs) != PDU_TASK_MANAGEMENT_RESPONSE);
+    g_assert_cmphex(bed.initiator->bhs[2], ==, PDU_TMF_RESPONSE_COMPLETE);
+    rig_settle(bed.rig);
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    bed_close(&bed);
+}
+
 /* Ends and new beginnings */
 
 static void
@@ -837,6 +863,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/session/unsupported-functions", test_unsupported_functions);
     g_test_add_func("/iscsi/session/cold-reset-ends-the-sessions",
                     test_cold_reset_ends_the_sessions);
+    g_test_add_func("/iscsi/session/cold-reset-is-answered-first",
+                    test_cold_reset_is_answered_first);
     g_test_add_func("/iscsi/session/logout-aborts", test_logout_aborts);
     g_test_add_func("/iscsi/session/logout-drops-what-waits-behind-it",
                     test_logout_drops_what_waits_behind_it);
