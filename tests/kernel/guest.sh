@@ -62,7 +62,8 @@ new_node() { # new_node [NAME=VALUE]...: a record made by hand, with these setti
 }
 
 login() { iscsiadm -m node -T "$IQN" -p "$PORTAL" --login; }
-logout() { iscsiadm -m node -T "$IQN" -p "$PORTAL" --logout; }
+# Who wrote to the disk has made udev look at it once more: let it end before the disk goes.
+logout() { udevadm settle; iscsiadm -m node -T "$IQN" -p "$PORTAL" --logout; }
 
 find_disk() { # sets DISK to the disk of the LUN
     n=0
