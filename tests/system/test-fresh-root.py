@@ -92,8 +92,9 @@ class DevRun:
         raise AssertionError("./dev run did not come up:\n" + self.output[-6000:])
 
     def printed(self):
-        """The indented lines between the headings: what a user would copy."""
-        return re.findall(r"^    (\S.*)$", self.output, re.MULTILINE)
+        """The indented lines between the headings: what a user would copy. Meson's come before."""
+        text = self.output[self.output.index("lunportd runs as user"):]
+        return re.findall(r"^    (\S.*)$", text, re.MULTILINE)
 
     def leader(self):
         """The first process of the container, as this machine numbers it."""
