@@ -88,7 +88,7 @@ _lunctl() {
             session\ list\ *) ;;
             session\ *\ 2) found=$(_lunctl_names session Tsih "${bus[@]}") ;;
             target\ create\ * | target\ list\ * | access\ list\ *) ;;
-            target\ *\ 2 | lun\ *\ 2 | access\ *\ 2 | stats\ *) found=$(_lunctl_names target Name "${bus[@]}") ;;
+            target\ *\ 2 | lun\ *\ 2 | portal\ alua\ 2 | access\ *\ 2 | stats\ *) found=$(_lunctl_names target Name "${bus[@]}") ;;
         esac
     fi
 

@@ -286,6 +286,8 @@ backstore_open_class(const BackstoreClass *class, const BackstoreConfig *config,
     }
 
     info_complete(store);
+    for (guint i = 0; i < n_workers; i++)
+        store->lanes[i].size = store->info.size;
     return store;
 }
 
@@ -535,14 +537,16 @@ static void
 check(const Backstore *store, const Worker *worker, const Io *io)
 {
     const BackstoreInfo *info = &store->info;
+    const BackstoreLane *lane;
 
     g_assert(worker->index < store->n_workers);
     g_assert(io->done != NULL);
+    lane = &store->lanes[worker->index];
 
     if (io->kind == IO_FLUSH)
         return;
 
-    g_assert(io->offset <= info->size && io->length <= info->size - io->offset);
+    g_assert(io->offset <= lane->size && io->length <= lane->size - io->offset);
     g_assert(((io->offset | io->length) & (info->block_size - 1)) == 0);
 
     if (!only_looks(io))
@@ -739,6 +743,15 @@ backstore_set_write_through(Backstore *store, const Worker *worker, gboolean wri
 {
     g_assert(worker->index < store->n_workers);
     store->lanes[worker->index].is_write_through = write_through;
+}
+
+void
+backstore_take_size(Backstore *store, const Worker *worker, guint64 size)
+{
+    BackstoreLane *lane = &store->lanes[worker->index];
+
+    g_assert(worker->index < store->n_workers);
+    lane->size = MAX(lane->size, size);
 }
 
 void

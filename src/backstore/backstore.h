@@ -41,7 +41,8 @@ typedef struct {
     int fd; /* -1, or an open descriptor that replaces @path (taken on success) */
 } BackstoreConfig;
 
-/* Facts that hold while the store is open, but for @size which may grow */
+/* Facts that hold while the store is open, but for @size, which belongs to who calls backstore_resize():
+ * workers that know of a resize have the size from elsewhere */
 typedef struct {
     guint64 size; /* bytes, a multiple of @block_size */
     guint32 block_size;
@@ -99,9 +100,14 @@ void backstore_submit(Backstore *store, Worker *worker, Io *io);
 /**
  * backstore_resize() - change the size of a file or ram store, or learn the new size of a device
  *
- * May block. The caller has quiesced the logical units; returns the new size in BackstoreInfo.
+ * May block; requests may be under way, but none beyond @size. Returns the new size in BackstoreInfo.
+ * Workers go on with the size that they know until backstore_take_size().
  */
 gboolean backstore_resize(Backstore *store, guint64 size, GError **ret_error);
+
+/* From now on @worker may use the store up to @size. On its thread. A smaller size changes nothing:
+ * that nobody uses more is then the caller's care. */
+void backstore_take_size(Backstore *store, const Worker *worker, guint64 size);
 
 /* Bytes really used on the medium below, 0 where that is unknown. May block. */
 guint64 backstore_allocated_size(Backstore *store);

@@ -37,6 +37,7 @@ struct BackstoreLane {
     gboolean is_nowait_read_refused; /* RWF_NOWAIT was answered by EOPNOTSUPP */
     gboolean is_nowait_write_refused;
     gboolean is_write_through; /* all that changes the medium is made durable */
+    guint64 size;              /* the largest that this worker was told of */
     List batch; /* writes that go to the offload pool together at the end of the turn */
     Deferred batch_end;
 } __attribute__((aligned(128)));

@@ -200,6 +200,20 @@ run_set_offline(Call *call, gpointer object)
                                   call_on_done, call);
 }
 
+static void
+run_resize(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+    gboolean allow_shrink = FALSE;
+    guint64 size;
+
+    g_variant_get_child(call->parameters, 0, "t", &size);
+    (void)options_get(&call->options, "allow-shrink", "b", &allow_shrink);
+    service_resize_backstore(call->context->service, backstore->spec->name, size, allow_shrink,
+                             &change, call_on_done, call);
+}
+
 /* clang-format off */
 static const PropertyRow properties[] = {
     { "Name",              get_name,                FALSE },
@@ -230,10 +244,18 @@ static const OptionRow delete_rows[] = {
 
 static const OptionTable delete_options = { .rows = delete_rows, .with_common = TRUE };
 
+static const OptionRow resize_rows[] = {
+    { "allow-shrink", "b" },
+    { NULL,           NULL },
+};
+
+static const OptionTable resize_options = { .rows = resize_rows, .with_common = TRUE };
+
 static const OptionTable no_options = { .with_common = TRUE };
 
 static const MethodRow methods[] = {
     { "Delete",     &delete_options, NULL, run_delete },
+    { "Resize",     &resize_options, NULL, run_resize },
     { "SetOffline", &no_options,     NULL, run_set_offline },
     { NULL,         NULL,            NULL, NULL },
 };

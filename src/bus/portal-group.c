@@ -7,6 +7,8 @@
 #include "bus/generated.h"
 #include "bus/get.h"
 #include "bus/path.h"
+#include "bus/tree.h"
+#include "model/access-state.h"
 #include "util/error.h"
 
 static gpointer
@@ -121,6 +123,50 @@ run_delete(Call *call, gpointer object)
                                 call);
 }
 
+static const Key *
+find_target(const Call *call, GError **ret_error)
+{
+    const char *path;
+
+    g_variant_get(call->parameters, "(&o&sb@a{sv})", &path, NULL, NULL, NULL);
+    return tree_find_key(call->context->tree, &target_noun, path, ret_error);
+}
+
+static gboolean
+check_set_alua_state(Call *call, gconstpointer object, GError **ret_error)
+{
+    const Key *key = find_target(call, ret_error);
+    const char *state;
+
+    if (key == NULL)
+        return FALSE;
+
+    g_variant_get(call->parameters, "(&o&sb@a{sv})", NULL, &state, NULL, NULL);
+    if (access_state_from_string(state) < 0) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "“%.100s” is not an access state", state);
+        return FALSE;
+    }
+
+    target_noun.describe(call, target_noun.find(call->context->service, key));
+    return TRUE;
+}
+
+static void
+run_set_alua_state(Call *call, gpointer object)
+{
+    const ModelPortalGroup *group = object;
+    ChangeOptions change = call_change(call);
+    const Key *key = find_target(call, NULL);
+    const ModelTarget *target = target_noun.find(call->context->service, key);
+    const char *state;
+    gboolean preferred;
+
+    g_variant_get(call->parameters, "(&o&sb@a{sv})", NULL, &state, &preferred, NULL);
+    service_set_access_state(call->context->service, target->spec->name, group->spec->tag, state,
+                             preferred, &change, call_on_done, call);
+}
+
 /* clang-format off */
 static const PropertyRow properties[] = {
     { "Tag",        get_tag,        FALSE },
@@ -130,9 +176,10 @@ static const PropertyRow properties[] = {
 };
 
 static const MethodRow methods[] = {
-    { "AddPortal", &add_portal_options, check_add_portal, run_add_portal },
-    { "Delete",    NULL,                NULL,             run_delete },
-    { NULL,        NULL,                NULL,             NULL },
+    { "AddPortal",    &add_portal_options, check_add_portal,     run_add_portal },
+    { "SetAluaState", NULL,                check_set_alua_state, run_set_alua_state },
+    { "Delete",       NULL,                NULL,                 run_delete },
+    { NULL,           NULL,                NULL,                 NULL },
 };
 /* clang-format on */
 

@@ -14,6 +14,7 @@
 #include "bus/get.h"
 #include "bus/path.h"
 #include "bus/text.h"
+#include "model/access-state.h"
 #include "util/error.h"
 
 #define LUN_NUMBER_MAX 16383
@@ -85,6 +86,28 @@ get_portal_groups(Service *service, gconstpointer object)
 
         if (target_spec_has_group(target->spec, group->spec->tag))
             g_variant_builder_add_value(&builder, get_path(path_of_portal_group(group)));
+    }
+
+    return g_variant_builder_end(&builder);
+}
+
+static GVariant *
+get_alua_states(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+    const GPtrArray *groups = service_get_model(service)->portal_groups;
+    g_autoptr(GArray) states = target_spec_dup_access_states(target->spec);
+    GVariantBuilder builder;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(qsb)"));
+    for (guint i = 0; i < groups->len; i++) {
+        const ModelPortalGroup *group = groups->pdata[i];
+        const AccessState *state = access_states_find(states, group->spec->tag);
+
+        if (target_spec_has_group(target->spec, group->spec->tag))
+            g_variant_builder_add(&builder, "(qsb)", group->spec->tag,
+                                  access_state_to_string(state != NULL ? state->state : 0),
+                                  state != NULL && state->preferred);
     }
 
     return g_variant_builder_end(&builder);
@@ -364,6 +387,7 @@ static const PropertyRow properties[] = {
     { "State",        get_state,         FALSE },
     { "LastError",    get_last_error,    FALSE },
     { "PortalGroups", get_portal_groups, FALSE },
+    { "AluaStates",   get_alua_states,   FALSE },
     { "AccessMode",   get_access_mode,   FALSE },
     { "Parameters",   get_parameters,    FALSE },
     { "SessionCount", get_session_count, TRUE },

@@ -499,6 +499,136 @@ run_reset(Operation *operation)
         lu_reset(lu, &operation->service->mailbox, on_reset, operation);
 }
 
+static gboolean
+edit_read_only(const Operation *operation, TargetSpec *spec, GError **ret_error)
+{
+    LunSpec *lun = target_spec_find_lun(spec, (guint16)operation->number, NULL);
+
+    if (lun == NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                    "The target has no logical unit %d", operation->number);
+        return FALSE;
+    }
+    lun->read_only = operation->flag;
+    return TRUE;
+}
+
+void
+service_set_lun_read_only(Service *service, const char *target_name, guint16 number,
+                          gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
+                          gpointer user_data)
+{
+    Operation *operation = new_edit(service, target_name, options, edit_read_only, done, user_data);
+
+    operation->number = number;
+    operation->flag = read_only;
+    operation_submit(operation, "SetReadOnly", target_name);
+}
+
+/* The unit of the operation's logical unit; NULL when it has none, or the operation has failed */
+static Lu *
+find_lu(Operation *operation, gboolean *ret_failed)
+{
+    const ModelTarget *target = model_find_target(operation->service->model, operation->name);
+    const ModelLun *lun =
+        target != NULL ? model_find_lun(target, (guint16)operation->number) : NULL;
+
+    *ret_failed = lun == NULL;
+    if (lun == NULL)
+        operation_fail(operation,
+                       g_error_new(LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                                   "The target has no logical unit %d", operation->number));
+    return lun != NULL && lun->backstore != NULL ? storage_get_lu(lun->backstore) : NULL;
+}
+
+static GVariant *
+list_registrations(const LuReservation *reservation)
+{
+    GVariantBuilder builder;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(sqtb)"));
+    for (guint i = 0; reservation != NULL && i < reservation->n_registrations; i++) {
+        const LuRegistration *registration = &reservation->registrations[i];
+
+        g_variant_builder_add(&builder, "(sqtb)", registration->initiator_port,
+                              registration->relative_target_port, registration->key,
+                              registration->is_holder);
+    }
+    return g_variant_ref_sink(g_variant_builder_end(&builder));
+}
+
+static void
+on_registrations(Lu *lu, const LuReservation *reservation, gpointer data)
+{
+    Operation *operation = data;
+
+    operation->parameters = list_registrations(reservation);
+    operation_finish(operation, operation->parameters);
+}
+
+static void
+run_list_registrations(Operation *operation)
+{
+    gboolean failed;
+    Lu *lu = find_lu(operation, &failed);
+
+    if (lu != NULL)
+        lu_get_reservation(lu, &operation->service->mailbox, on_registrations, operation);
+    else if (!failed)
+        on_registrations(NULL, NULL, operation);
+}
+
+void
+service_list_registrations(Service *service, const char *target_name, guint16 number,
+                           const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
+{
+    Operation *operation = new_target_operation(service, target_name, options,
+                                                run_list_registrations, done, user_data);
+
+    operation->number = number;
+    operation_submit(operation, "ListRegistrations", target_name);
+}
+
+static void
+on_reservations_cleared(Lu *lu, gboolean success, gpointer data)
+{
+    Operation *operation = data;
+
+    if (success) {
+        operation_record(operation);
+        operation_finish(operation, NULL);
+    } else {
+        operation_fail(operation,
+                       g_error_new_literal(LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR,
+                                           "The reservations could not be removed from the disk"));
+    }
+}
+
+static void
+run_clear_reservations(Operation *operation)
+{
+    gboolean failed;
+    Lu *lu = find_lu(operation, &failed);
+
+    if (failed)
+        return;
+    if (lu == NULL || operation->options.dry_run)
+        operation_finish(operation, NULL);
+    else
+        lu_clear_reservations(lu, &operation->service->mailbox, on_reservations_cleared, operation);
+}
+
+void
+service_clear_reservations(Service *service, const char *target_name, guint16 number,
+                           const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
+{
+    Operation *operation = new_target_operation(service, target_name, options,
+                                                run_clear_reservations, done, user_data);
+
+    operation->number = number;
+    operation_submit(operation, "ClearReservations", target_name);
+}
+
 void
 service_reset_lun(Service *service, const char *target_name, guint16 number,
                   const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)

@@ -193,6 +193,20 @@ operation_submit(Operation *operation, const char *what, const char *name)
     run_queue(service);
 }
 
+gboolean
+operation_submit_now(Operation *operation, const char *what, const char *name)
+{
+    list_foreach(link, &operation->service->operations) {
+        if (operations_conflict(list_entry(link, Operation, link), operation)) {
+            operation_free(operation);
+            return FALSE;
+        }
+    }
+
+    operation_submit(operation, what, name);
+    return TRUE;
+}
+
 static gboolean
 on_released(gpointer data)
 {

@@ -134,6 +134,7 @@ make_snapshot(Service *service, const ModelTarget *target)
     fill_portals(service->model, target, snapshot);
     fill_params(&spec->parameters, snapshot);
     snapshot->map = make_map(service, target);
+    access_fill_map(service, target, snapshot->map);
     return snapshot;
 }
 
@@ -252,8 +253,10 @@ static void
 update_lun_state(Service *service, ModelLun *lun)
 {
     gboolean online = lun->backstore != NULL && lun->backstore->state == BACKSTORE_ONLINE;
-    gboolean read_only = lun->read_only || (online && lun->backstore->read_only);
+    const LunSpec *spec = target_spec_find_lun(lun->target->spec, lun->number, NULL);
+    gboolean read_only = lun->backstore != NULL && lun->backstore->read_only;
 
+    read_only = read_only || (spec != NULL && spec->read_only);
     if (lun->is_online == online && lun->read_only == read_only)
         return;
 

@@ -63,6 +63,69 @@ replace(Service *service, const char *name, Kept *kept)
     kept_free(kept);
 }
 
+/*
+ * What the model shows
+ */
+
+static ModelBackstore *
+find_by_lu(const Service *service, const Lu *lu)
+{
+    for (guint i = 0; i < service->model->backstores->len; i++) {
+        ModelBackstore *backstore = g_ptr_array_index(service->model->backstores, i);
+
+        if (storage_get_lu(backstore) == lu)
+            return backstore;
+    }
+    return NULL;
+}
+
+static const char *
+find_holder(const LuReservation *reservation)
+{
+    const char *holder = NULL;
+
+    for (guint i = 0; i < reservation->n_registrations; i++) {
+        if (!reservation->registrations[i].is_holder)
+            continue;
+        if (holder != NULL)
+            return NULL;
+        holder = reservation->registrations[i].initiator_port;
+    }
+    return holder;
+}
+
+static void
+on_told(Lu *lu, const LuReservation *reservation, gpointer data)
+{
+    const Service *service = data;
+    ModelBackstore *backstore = find_by_lu(service, lu);
+
+    if (backstore == NULL)
+        return;
+
+    backstore->reservation_type = reservation->type;
+    backstore->reservation_generation = reservation->generation;
+    g_free(backstore->reservation_holder);
+    backstore->reservation_holder =
+        g_strdup(reservation->type != 0 ? find_holder(reservation) : NULL);
+    for (guint i = 0; i < backstore->luns->len; i++)
+        model_changed(service->model, MODEL_LUN, g_ptr_array_index(backstore->luns, i));
+}
+
+void
+reservations_ask(Service *service, Lu *lu)
+{
+    lu_get_reservation(lu, &service->mailbox, on_told, service);
+}
+
+/* The unit may go as soon as it has the answer, so it is asked before: it answers after the change */
+static void
+answer(Service *service, LuPersist *persist, gboolean success)
+{
+    reservations_ask(service, persist->lu);
+    lu_persisted(persist, success);
+}
+
 static void
 on_saved(const GError *error, gpointer data)
 {
@@ -74,7 +137,7 @@ on_saved(const GError *error, gpointer data)
         operation_report_save_failure(error);
         kept_free(save->kept);
     }
-    lu_persisted(save->persist, error == NULL);
+    answer(save->service, save->persist, error == NULL);
     g_free(save);
 }
 
@@ -90,7 +153,7 @@ on_persist(LuPersist *persist, gpointer data)
     kept->is_stored = persist->keep;
     if (!persist->keep && (before == NULL || !before->is_stored)) {
         replace(service, name, kept);
-        lu_persisted(persist, TRUE);
+        answer(service, persist, TRUE);
         return;
     }
 

@@ -22,6 +22,8 @@
  *     service.c        parts, start, stop
  *     operation.c      the queue of operations, their common steps
  *     change-*.c       the operations
+ *     resize.c         the operation that changes a size
+ *     access.c         asymmetric access states, also at the wish of initiators
  *     configure.c      from key files to the model
  *     reload.c         the same while the service runs
  *     storage.c        opening, retrying and closing backstores, and their LUs
@@ -115,6 +117,7 @@ struct Operation {
     gint32 number;
     guint32 id;
     gboolean flag;
+    guint64 size;
     GVariant *parameters;
     BackstoreSpec *backstore_spec;
     TargetSpec *target_spec;
@@ -130,6 +133,7 @@ struct Operation {
     gboolean keeps;   /* the file of the object is written */
     Backstore *store; /* open, and not yet in the model */
     guint64 allocated_size;
+    guint64 new_size;
     guint16 wait_tsih; /* until this session has gone */
     char *wait_target; /* until this target has no sessions */
 };
@@ -140,6 +144,9 @@ Operation *operation_new(Service *service, const ChangeOptions *options, Operati
 void operation_hold(Operation *operation, ModelKind kind, const char *name); /* "*": every one */
 void operation_hold_number(Operation *operation, ModelKind kind, guint number);
 void operation_submit(Operation *operation, const char *what, const char *name);
+
+/* FALSE when it would have to wait for another one: it is gone, and @done is not called */
+gboolean operation_submit_now(Operation *operation, const char *what, const char *name);
 
 /* The object that was held last is free for others while @operation goes on */
 void operation_release_last(Operation *operation);
@@ -174,6 +181,9 @@ gboolean operation_is_any_running(const Service *service);
 
 /* change-target.c: replace the spec of a target by an edited copy, in file, model and data plane */
 void change_target(Operation *operation);
+
+/* access.c: the states of the target's groups, for its snapshot */
+void access_fill_map(Service *service, const ModelTarget *target, LunMap *map);
 
 /*
  * storage.c
@@ -221,6 +231,12 @@ void storage_lose(Storage *storage, const ModelBackstore *backstore, const char 
  * and, as the last of its keys, all targets */
 void storage_take_offline(Operation *operation, ModelBackstore *backstore);
 void storage_bring_online(Operation *operation, ModelBackstore *backstore);
+
+/* Another size for an open store: in a thread, the store only; and what initiators may use of it */
+typedef void (*StorageResizedFn)(const GError *error, gpointer user_data);
+void storage_resize(Storage *storage, const ModelBackstore *backstore, guint64 size,
+                    StorageResizedFn done, gpointer user_data);
+void storage_set_size(Storage *storage, ModelBackstore *backstore, guint64 size); /* is in effect */
 
 /* Bring allocated sizes in the model up to date, as far as that is quickly done. @done may be called from
  * inside. */
@@ -296,6 +312,9 @@ gboolean reservations_check(const Service *service, const char *name, GError **r
 
 /* Set what a logical unit of @backstore begins with, and how it has changes stored */
 void reservations_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
+
+/* Ask @lu, which begins with what was kept, or is about to change it, what is reserved, for the model */
+void reservations_ask(Service *service, Lu *lu);
 
 /* The backstore is deleted */
 void reservations_forget(Service *service, const char *name);

@@ -110,6 +110,17 @@ void service_set_backstore_offline(Service *service, const char *name, gboolean 
                                    const ChangeOptions *options, ServiceDoneFn done,
                                    gpointer user_data);
 
+/**
+ * service_resize_backstore() - grow it, shrink it, or learn the size that its device has now
+ * @size: bytes; 0: that of the file or device
+ *
+ * Initiators are told. INVALID_ARGUMENT when it would become smaller, unless @allow_shrink: what was
+ * beyond the new end is lost. BUSY while the medium is being erased.
+ */
+void service_resize_backstore(Service *service, const char *name, guint64 size,
+                              gboolean allow_shrink, const ChangeOptions *options,
+                              ServiceDoneFn done, gpointer user_data);
+
 /*
  * Targets
  */
@@ -149,6 +160,16 @@ void service_remove_target_portal_group(Service *service, const char *name, guin
                                         const ChangeOptions *options, ServiceDoneFn done,
                                         gpointer user_data);
 
+/**
+ * service_set_access_state() - what initiators are told of the paths through a portal group
+ * @tag: one of the target's groups, else NO_SUCH_OBJECT
+ * @state: as in model/access-state.h
+ * @preferred: the group is to be used when several are as good
+ */
+void service_set_access_state(Service *service, const char *target_name, guint16 tag,
+                              const char *state, gboolean preferred, const ChangeOptions *options,
+                              ServiceDoneFn done, gpointer user_data);
+
 /*
  * Logical units
  */
@@ -162,9 +183,25 @@ void service_add_lun(Service *service, const char *target_name, const char *back
 void service_delete_lun(Service *service, const char *target_name, guint16 number, gboolean force,
                         const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
 
+/* Sessions go on, and are told. Writes that the storage has not begun are refused from now on. */
+void service_set_lun_read_only(Service *service, const char *target_name, guint16 number,
+                               gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
+                               gpointer user_data);
+
 /* @done when all commands that were aborted have no more effect */
 void service_reset_lun(Service *service, const char *target_name, guint16 number,
                        const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* What is registered with a logical unit. Object: a GVariant of type a(sqtb): initiator port, relative
+ * target port, key, whether it holds the reservation. */
+void service_list_registrations(Service *service, const char *target_name, guint16 number,
+                                const ChangeOptions *options, ServiceDoneFn done,
+                                gpointer user_data);
+
+/* Remove all registrations and reservations, also those that outlive a loss of power */
+void service_clear_reservations(Service *service, const char *target_name, guint16 number,
+                                const ChangeOptions *options, ServiceDoneFn done,
+                                gpointer user_data);
 
 /*
  * Portal groups and portals

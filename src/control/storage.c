@@ -84,6 +84,10 @@ typedef struct {
     GError *error;
     StorageOpenedFn opened;
 
+    /* of a change of size */
+    guint64 size;
+    StorageResizedFn resized;
+
     /* of a closing */
     char *delete_path;
     IscsiDoneFn closed;
@@ -416,6 +420,43 @@ storage_close(Storage *storage, Backstore *store, const char *path, IscsiDoneFn 
 }
 
 static void
+run_resize(OffloadJob *offload_job)
+{
+    StorageJob *job = list_entry(offload_job, StorageJob, job);
+
+    (void)backstore_resize(job->store, job->size, &job->error);
+}
+
+static void
+on_resized(OffloadJob *offload_job)
+{
+    StorageJob *job = list_entry(offload_job, StorageJob, job);
+
+    job->resized(job->error, job->user_data);
+    job_free(job);
+}
+
+void
+storage_resize(Storage *storage, const ModelBackstore *backstore, guint64 size,
+               StorageResizedFn done, gpointer user_data)
+{
+    StorageJob *job = job_new(storage, run_resize, on_resized, user_data);
+
+    job->store = storage_get_store(backstore);
+    job->size = size;
+    job->resized = done;
+    offload_submit(job->queue, &job->job);
+}
+
+void
+storage_set_size(Storage *storage, ModelBackstore *backstore, guint64 size)
+{
+    get_runtime(backstore)->facts.size = size;
+    backstore->size = size;
+    model_changed(storage->service->model, MODEL_BACKSTORE, backstore);
+}
+
+static void
 set_state(Storage *storage, ModelBackstore *backstore, BackstoreState state, const GError *error)
 {
     Model *model = storage->service->model;
@@ -592,6 +633,8 @@ make_unit(Storage *storage, ModelBackstore *backstore, Backstore *store, SenseCo
     runtime->not_ready = not_ready;
     runtime->lu = lu_new(&config, store, service->workers, service->n_workers,
                          service->next_home++ % service->n_workers);
+    if (config.reservations != NULL)
+        reservations_ask(service, runtime->lu);
 }
 
 /* Why the medium cannot be had, in the words of SCSI */

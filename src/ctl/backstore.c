@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ctl/verbs.h"
+#include "util/size.h"
 
 /* clang-format off */
 static const Column list_columns[] = {
@@ -95,6 +96,27 @@ backstore_verb_delete(Ctl *ctl, GError **ret_error)
     reply = client_call(&ctl->client, path, "Backstore", "Delete",
                         g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
                         ret_error);
+    return reply != NULL;
+}
+
+gboolean
+backstore_verb_resize(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = NULL;
+    g_autoptr(GVariant) reply = NULL;
+    guint64 size;
+
+    if (!size_parse(ctl->argv[1], &size, NULL)) {
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "“%s” is not a size",
+                    ctl->argv[1]);
+        return FALSE;
+    }
+    path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(
+        &ctl->client, path, "Backstore", "Resize",
+        g_variant_new("(t@a{sv})", size, client_options(&ctl->client, ctl->options)), ret_error);
     return reply != NULL;
 }
 

@@ -164,3 +164,33 @@ portal_verb_remove(Ctl *ctl, GError **ret_error)
                     ctl->argv[0]);
     return FALSE;
 }
+
+gboolean
+portal_verb_alua(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *target = NULL;
+    g_autofree char *group = NULL;
+    g_autoptr(GVariant) reply = NULL;
+    gboolean preferred = FALSE;
+    GVariantDict dict;
+    guint64 tag;
+
+    if (!g_ascii_string_to_unsigned(ctl->argv[1], 10, 1, G_MAXUINT16, &tag, NULL)) {
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "“%s” is not a target portal group tag", ctl->argv[1]);
+        return FALSE;
+    }
+    target = client_find_target(&ctl->client, ctl->argv[0], ret_error);
+    if (target == NULL)
+        return FALSE;
+
+    group = g_strdup_printf("/org/lunport1/portal_groups/%u", (guint)tag);
+    (void)g_variant_lookup(ctl->options, "preferred", "b", &preferred);
+    g_variant_dict_init(&dict, ctl->options);
+    g_variant_dict_remove(&dict, "preferred");
+    reply = client_call(&ctl->client, group, "PortalGroup", "SetAluaState",
+                        g_variant_new("(osb@a{sv})", target, ctl->argv[2], preferred,
+                                      client_options(&ctl->client, g_variant_dict_end(&dict))),
+                        ret_error);
+    return reply != NULL;
+}

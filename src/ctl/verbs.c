@@ -41,6 +41,11 @@ static const VerbOption backstore_delete_options[] = {
     { 0 },
 };
 
+static const VerbOption backstore_resize_options[] = {
+    { "allow-shrink", "allow-shrink", OPTION_FLAG, "also make it smaller: what lies beyond is lost" },
+    { 0 },
+};
+
 static const VerbOption target_create_options[] = {
     { "alias", "alias", OPTION_STRING, "a description initiators may show" },
     { "enable", "enabled", OPTION_FLAG, "let initiators log in at once" },
@@ -71,6 +76,12 @@ static const VerbOption portal_add_options[] = {
     { 0 },
 };
 
+static const VerbOption portal_alua_options[] = {
+    { "preferred", "preferred", OPTION_FLAG, "initiators are told to prefer the group" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
 static const VerbOption session_list_options[] = {
     { "target", "target", OPTION_STRING, "only sessions with this target" },
     { "initiator", "initiator", OPTION_STRING, "only sessions of this initiator" },
@@ -93,6 +104,7 @@ static const Verb verbs[] = {
     { "backstore", "create", "NAME", 1, 1, backstore_create_options, backstore_verb_create, "Make storage for logical units" },
     { "backstore", "list", "", 0, 0, NULL, backstore_verb_list, "List backstores" },
     { "backstore", "show", "NAME", 1, 1, NULL, backstore_verb_show, "Show one backstore" },
+    { "backstore", "resize", "NAME SIZE", 2, 2, backstore_resize_options, backstore_verb_resize, "Change the size in use; 0 learns that of the device" },
     { "backstore", "offline", "NAME", 1, 1, NULL, backstore_verb_offline, "Close the storage; its logical units are not ready meanwhile" },
     { "backstore", "online", "NAME", 1, 1, NULL, backstore_verb_online, "Open the storage again, also after a failed flush" },
     { "backstore", "delete", "NAME", 1, 1, backstore_delete_options, backstore_verb_delete, "Forget a backstore; its data stays" },
@@ -105,6 +117,11 @@ static const Verb verbs[] = {
     { "target", "delete", "IQN", 1, 1, force_options, target_verb_delete, "Delete a target and its logical units" },
     { "lun", "add", "IQN BACKSTORE", 2, 2, lun_add_options, lun_verb_add, "Give a target a logical unit" },
     { "lun", "list", "IQN", 1, 1, NULL, lun_verb_list, "List the logical units of a target" },
+    { "lun", "show", "IQN LUN", 2, 2, NULL, lun_verb_show, "Show one logical unit with its reservation" },
+    { "lun", "registrations", "IQN LUN", 2, 2, NULL, lun_verb_registrations, "List who is registered with its reservation" },
+    { "lun", "clear-reservations", "IQN LUN", 2, 2, NULL, lun_verb_clear_reservations, "Remove all registrations and reservations" },
+    { "lun", "read-only", "IQN LUN", 2, 2, NULL, lun_verb_read_only, "Refuse writes from now on" },
+    { "lun", "writable", "IQN LUN", 2, 2, NULL, lun_verb_writable, "Allow writes again" },
     { "lun", "remove", "IQN LUN", 2, 2, force_options, lun_verb_remove, "Take a logical unit away" },
     { "lun", "reset", "IQN LUN", 2, 2, NULL, lun_verb_reset, "Abort all commands of a logical unit" },
     { "access", "open", "IQN", 1, 1, NULL, access_verb_open, "Let every initiator log in to a target" },
@@ -113,6 +130,7 @@ static const Verb verbs[] = {
     { "portal", "add", "ADDR[:PORT]", 1, 1, portal_add_options, portal_verb_add, "Listen on an address" },
     { "portal", "list", "", 0, 0, NULL, portal_verb_list, "List portals" },
     { "portal", "remove", "ADDR[:PORT]", 1, 1, NULL, portal_verb_remove, "Stop listening on an address" },
+    { "portal", "alua", "IQN GROUP STATE", 3, 3, portal_alua_options, portal_verb_alua, "Set the access state of a target through a portal group" },
     { "session", "list", "", 0, 0, session_list_options, session_verb_list, "List sessions" },
     { "session", "show", "TSIH", 1, 1, NULL, session_verb_show, "Show one session with its connections" },
     { "session", "terminate", "TSIH", 1, 1, NULL, session_verb_terminate, "Close a session's connections and drop it" },

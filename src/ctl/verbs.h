@@ -62,6 +62,7 @@ gboolean verbs_parse_options(const Verb *verb, int *argc, char **argv, GVariant 
 /* Verbs, by the file that has them */
 gboolean backstore_verb_create(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_delete(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_resize(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_offline(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_online(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_list(Ctl *ctl, GError **ret_error);
@@ -79,9 +80,15 @@ gboolean access_verb_list(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_add(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_list(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_remove(Ctl *ctl, GError **ret_error);
+gboolean lun_verb_read_only(Ctl *ctl, GError **ret_error);
+gboolean lun_verb_writable(Ctl *ctl, GError **ret_error);
+gboolean lun_verb_show(Ctl *ctl, GError **ret_error);
+gboolean lun_verb_registrations(Ctl *ctl, GError **ret_error);
+gboolean lun_verb_clear_reservations(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_reset(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_add(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_list(Ctl *ctl, GError **ret_error);
+gboolean portal_verb_alua(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_remove(Ctl *ctl, GError **ret_error);
 gboolean session_verb_list(Ctl *ctl, GError **ret_error);
 gboolean session_verb_show(Ctl *ctl, GError **ret_error);

@@ -35,6 +35,15 @@ static const char *const state_names[] = {
     [MODEL_STATE_STOPPING] = "stopping",
 };
 
+static const char *const reservation_type_names[] = {
+    [1] = "write-exclusive",
+    [3] = "exclusive-access",
+    [5] = "write-exclusive-registrants-only",
+    [6] = "exclusive-access-registrants-only",
+    [7] = "write-exclusive-all-registrants",
+    [8] = "exclusive-access-all-registrants",
+};
+
 static const char *const backstore_state_names[] = {
     [BACKSTORE_OPENING] = "opening",
     [BACKSTORE_ONLINE] = "online",
@@ -137,6 +146,7 @@ free_backstore(gpointer data)
     g_clear_error(&backstore->error);
     g_free(backstore->serial);
     g_free(backstore->wwn);
+    g_free(backstore->reservation_holder);
     g_ptr_array_unref(backstore->luns);
     g_free(backstore);
 }
@@ -309,6 +319,14 @@ model_state_to_string(ModelState state)
 {
     g_assert(state < G_N_ELEMENTS(state_names));
     return state_names[state];
+}
+
+const char *
+reservation_type_to_string(guint8 type)
+{
+    return type < G_N_ELEMENTS(reservation_type_names) && reservation_type_names[type] != NULL
+               ? reservation_type_names[type]
+               : "";
 }
 
 const char *
@@ -509,6 +527,18 @@ lun_is_in(const ModelLun *lun, const TargetSpec *spec)
     return wanted != NULL && strcmp(wanted->backstore, lun->backstore_name) == 0;
 }
 
+static void
+set_lun_read_only(Model *model, ModelLun *lun, gboolean wanted)
+{
+    gboolean read_only = wanted || (lun->backstore != NULL && lun->backstore->read_only);
+
+    if (lun->read_only == read_only)
+        return;
+
+    lun->read_only = read_only;
+    model_changed(model, MODEL_LUN, lun);
+}
+
 void
 model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec *saved)
 {
@@ -533,8 +563,12 @@ model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec
     for (guint i = 0; i < spec->luns->len; i++) {
         const LunSpec *wanted = g_ptr_array_index(spec->luns, i);
 
-        if (model_find_lun(target, wanted->number) == NULL)
+        ModelLun *lun = model_find_lun(target, wanted->number);
+
+        if (lun == NULL)
             add_lun(model, target, wanted);
+        else
+            set_lun_read_only(model, lun, wanted->read_only);
     }
     model_changed(model, MODEL_TARGET, target);
 }

@@ -100,6 +100,11 @@ struct ModelBackstore {
     char *wwn;       /* "naa.3…" */
     GPtrArray *luns; /* of ModelLun, borrowed */
 
+    /* the persistent reservation, as told after each change of it */
+    guint8 reservation_type; /* as in READ RESERVATION, 0: there is none */
+    guint32 reservation_generation;
+    char *reservation_holder; /* an initiator port; NULL: none, or all that are registered */
+
     gpointer runtime; /* of control */
 };
 
@@ -231,6 +236,10 @@ backstore_state_to_string(BackstoreState state); /* "opening", "online", "offlin
 const char *target_state_to_string(TargetState state);   /* "disabled", "online", "offline" */
 const char *portal_state_to_string(PortalState state);   /* "listening", "paused", "failed" */
 const char *session_state_to_string(SessionState state); /* "active", "closing" */
+
+/* “write-exclusive” and so on; empty for none */
+const char *reservation_type_to_string(guint8 type);
+
 gboolean model_origin_is_persistent(ModelOrigin origin); /* the property Persistent */
 
 /*

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "model/access-state.h"
 #include "model/spec.h"
 #include "util/address.h"
 #include "util/error.h"
@@ -166,6 +167,18 @@ check_groups(const char *text, GError **ret_error)
     return TRUE;
 }
 
+static gboolean
+check_access_states(const char *text, GError **ret_error)
+{
+    g_autoptr(GArray) states = access_states_parse(text);
+
+    return states != NULL ||
+           fail(ret_error, text,
+                "a list of TAG:STATE[:preferred][:explicit] by ascending tag, with the states "
+                "active-optimized, active-non-optimized, standby, unavailable, offline and "
+                "transitioning");
+}
+
 #define ROW_BACKSTORE(member) SCHEMA_BACKSTORE, G_STRUCT_OFFSET(BackstoreSpec, member)
 #define ROW_TARGET(member)    SCHEMA_TARGET, G_STRUCT_OFFSET(TargetSpec, member)
 #define ROW_PARAMETER(member) SCHEMA_PARAMETER, G_STRUCT_OFFSET(TargetParameters, member)
@@ -208,6 +221,7 @@ static const SchemaOption rows[] = {
     { ROW_TARGET(access_mode),                    "AccessMode",               "access-mode",         SCHEMA_STRING,  "closed",    1,    16,           check_access_mode, FILE_ONLY, "Who may log in: open (everybody) or closed (nobody)" },
     { ROW_TARGET(relative_port),                  "RelativePort",             "relative-port",       SCHEMA_UINT16,  "0",         0,    G_MAXUINT16,  NULL,              FILE_ONLY, "Relative target port identifier; 0 makes one from the name" },
     { ROW_TARGET(portal_groups),                  "PortalGroups",             "portal-groups",       SCHEMA_STRING,  "*",         0,    PATH_TEXT_MAX, check_groups,     FILE_ONLY, "Tags of the portal groups through which the target is reached, or * for every one" },
+    { ROW_TARGET(access_states),                  "AccessStates",             "access-states",       SCHEMA_STRING,  "",          0,    ACCESS_STATES_TEXT_MAX, check_access_states, FILE_ONLY, "Asymmetric access states of portal groups: TAG:STATE[:preferred] with a space between" },
 
     { ROW_PARAMETER(max_recv_data_segment_length), "MaxRecvDataSegmentLength", "MaxRecvDataSegmentLength", SCHEMA_UINT32, "1048576", 512, 1048576,    NULL,              BOTH,      "The most data bytes that an initiator may send in one PDU" },
     { ROW_PARAMETER(max_burst_length),            "MaxBurstLength",           "MaxBurstLength",      SCHEMA_UINT32,  "1048576",   512,  1048576,      NULL,              BOTH,      "The most data bytes of one sequence" },

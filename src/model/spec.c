@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "model/access-state.h"
 #include "model/schema.h"
 #include "util/bytes.h"
 #include "util/error.h"
@@ -277,6 +278,24 @@ target_spec_set_groups(TargetSpec *spec, const guint16 *tags, guint n_tags)
             g_string_append_printf(text, "%s%u", text->len > 0 ? " " : "", sorted[i]);
     }
     set_text(&spec->portal_groups, text->str);
+}
+
+GArray *
+target_spec_dup_access_states(const TargetSpec *spec)
+{
+    GArray *states = NULL;
+
+    if (spec->access_states[0] != '\0')
+        states = access_states_parse(spec->access_states);
+    return states != NULL ? states : g_array_new(FALSE, FALSE, sizeof(AccessState));
+}
+
+void
+target_spec_set_access_states(TargetSpec *spec, const GArray *states)
+{
+    g_autofree char *text = access_states_format(states);
+
+    set_text(&spec->access_states, text);
 }
 
 gboolean

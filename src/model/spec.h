@@ -69,6 +69,7 @@ typedef struct {
     char *access_mode;     /* "closed" or "open" */
     guint16 relative_port; /* relative target port identifier; 0: made at creation */
     char *portal_groups;   /* "*": every one; else tags in ascending order, "1 2 7"; "" for none */
+    char *access_states;   /* see model/access-state.h */
     TargetParameters parameters;
     GPtrArray *luns; /* of LunSpec, by ascending number */
 } TargetSpec;
@@ -113,6 +114,8 @@ gboolean target_spec_has_group(const TargetSpec *spec, guint16 tag);
 void target_spec_set_groups(TargetSpec *spec, const guint16 *tags,
                             guint n_tags);                                  /* explicit list */
 guint16 *target_spec_dup_groups(const TargetSpec *spec, guint *ret_n_tags); /* NULL for "*" */
+GArray *target_spec_dup_access_states(const TargetSpec *spec);              /* of AccessState */
+void target_spec_set_access_states(TargetSpec *spec, const GArray *states);
 
 PortalSpec *portal_group_spec_find(const PortalGroupSpec *spec, const char *address, guint16 port);
 

@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "scsi/alua.h"
 #include "scsi/lu-change.h"
 #include "scsi/lu-erase.h"
 #include "scsi/operation.h"
@@ -350,6 +351,12 @@ scsi_command_take_buffer(ScsiCommand *command, gsize size, void (*resume)(ScsiCo
     return FALSE;
 }
 
+void
+scsi_command_drop_buffer(ScsiCommand *command)
+{
+    give_buffers(command);
+}
+
 gboolean
 scsi_command_take_zeroed(ScsiCommand *command, gsize size, void (*resume)(ScsiCommand *))
 {
@@ -492,7 +499,8 @@ submit_io(ScsiCommand *command)
         return;
     }
 
-    if (G_UNLIKELY(lu_state_is_restricted(&shard->state)) &&
+    if (G_UNLIKELY(lu_state_is_restricted(&shard->state) || nexus_lun->read_only ||
+                   command->io_end > shard->state.size) &&
         lu_state_refuses(shard, command) != SENSE_NONE) {
         scsi_command_fail(command, lu_state_refuses(shard, command));
         return;
@@ -668,10 +676,23 @@ gate_unit_attention(ScsiCommand *command)
     SenseCode code;
 
     if (nexus_lun == NULL || G_LIKELY(nexus_lun->attentions.n == 0) ||
-        (command->op->flags & OP_UA_EXEMPT))
+        (command->op->flags & OP_UA_EXEMPT) || command->is_inner)
         return GATE_PASS;
 
     return unit_attention_take(&nexus_lun->attentions, &code) ? fail(command, code) : GATE_PASS;
+}
+
+/* The target port group may lead to the unit, but not to its medium */
+static GateResult
+gate_access(ScsiCommand *command)
+{
+    SenseCode code;
+
+    if (command->nexus_lun == NULL || G_LIKELY(command->nexus->access <= ALUA_ACTIVE_NON_OPTIMIZED))
+        return GATE_PASS;
+
+    code = alua_refuses(command);
+    return code == SENSE_NONE ? GATE_PASS : fail(command, code);
 }
 
 /* What another nexus has reserved */
@@ -775,7 +796,7 @@ gate_medium(ScsiCommand *command)
     if (wire_bytes(command) > nexus_lun->nexus->scsi->max_transfer)
         return fail_field(command, op->length.offset, 7);
 
-    capacity = lu_n_blocks(nexus_lun->lu);
+    capacity = lu_shard_n_blocks(nexus_lun->shard);
     if (command->lba > capacity || command->n_blocks > capacity - command->lba)
         return fail(command, SENSE_LBA_OUT_OF_RANGE);
 
@@ -789,6 +810,7 @@ static const Gate gates[] = {
     gate_known,          /* the operation is in the table and this unit supports it */
     gate_unit,           /* the LUN names a logical unit, or the operation needs none */
     gate_unit_attention, /* a pending unit attention is reported first */
+    gate_access,         /* the target port group is in a state in which the operation runs */
     gate_reservation,    /* no other nexus has reserved the unit against it */
     gate_erase,          /* the medium is not being erased */
     gate_ready,          /* there is a medium where one is needed */
@@ -959,6 +981,14 @@ scsi_command_run(ScsiCommand *command)
     }
 
     pass_gates(command);
+}
+
+void
+scsi_command_run_inner(ScsiCommand *command)
+{
+    g_assert(command->state == SCSI_STATE_BEGUN && command->nexus_lun != NULL);
+
+    scsi_command_yield(command, pass_gates);
 }
 
 void

@@ -141,6 +141,7 @@ struct ScsiCommand {
     guint64 io_offset; /* of the I/O in flight: unlike @io, never the home worker's */
     guint64 io_end;
     gboolean io_writes;
+    gboolean is_inner;   /* of a copy, see copy.c: no unit attention, no task ordering */
     gboolean is_at_home; /* in the hands of the home worker */
     RangeOp range_op;
     const guint8 *range_compare; /* of RANGE_COMPARE_AND_WRITE */

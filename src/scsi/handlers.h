@@ -23,6 +23,10 @@ void spc_report_luns(ScsiCommand *command);
 void spc_report_supported_operation_codes(ScsiCommand *command);
 void spc_report_supported_tmfs(ScsiCommand *command);
 
+/* alua.c */
+void spc_report_target_port_groups(ScsiCommand *command);
+void spc_set_target_port_groups(ScsiCommand *command);
+
 /* pr-in.c */
 void pr_in_read_keys(ScsiCommand *command);
 void pr_in_read_reservation(ScsiCommand *command);
@@ -57,6 +61,16 @@ void spc_write_buffer(ScsiCommand *command);
 /* diagnostic.c */
 void spc_send_diagnostic(ScsiCommand *command);
 void spc_receive_diagnostic_results(ScsiCommand *command);
+
+/* copy.c */
+void copy_extended_copy(ScsiCommand *command);
+void copy_operation_abort(ScsiCommand *command);
+
+/* copy-results.c */
+void copy_status_lid1(ScsiCommand *command);
+void copy_operating_parameters(ScsiCommand *command);
+void copy_failed_segment_details(ScsiCommand *command);
+void copy_status_lid4(ScsiCommand *command);
 
 /* medium.c */
 void sbc_start_stop_unit(ScsiCommand *command);

@@ -39,12 +39,16 @@ encode_standard(const ScsiCommand *command, guint8 *data)
     data[2] = VERSION_SPC4;
     data[3] = 0x12; /* HISUP, response data format 2 */
     data[4] = STANDARD_LENGTH - 5;
+    /* TPGS: implicit, and where initiators may change states explicit too */
+    if (command->nexus_lun != NULL)
+        data[5] = command->nexus->map->alua.fn != NULL ? 0x30 : 0x10;
     data[6] = 0x10; /* MULTIP */
     data[7] = 0x02; /* CMDQUE */
 
     if (command->nexus_lun != NULL) {
         const Identity *identity = &scsi_command_lu(command)->identity;
 
+        data[5] |= 0x08; /* 3PC */
         if (scsi_command_lu(command)->is_removable)
             data[1] = 0x80; /* RMB */
         memcpy(data + 8, identity->vendor, 8);

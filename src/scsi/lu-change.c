@@ -54,7 +54,10 @@ lu_state_refuses(const LuShard *shard, const ScsiCommand *command)
 
     if (state->is_ejected && command->op->flags & (OP_MEDIUM | OP_READY))
         return SENSE_MEDIUM_NOT_PRESENT;
-    if (lu_state_has(state, MODE_SWP) && command->op->flags & OP_WRITES)
+    if (command->io_end > state->size)
+        return SENSE_LBA_OUT_OF_RANGE;
+    if ((lu_state_has(state, MODE_SWP) || command->nexus_lun->read_only) &&
+        command->op->flags & OP_WRITES)
         return SENSE_WRITE_PROTECTED;
     return SENSE_NONE;
 }
@@ -63,9 +66,6 @@ lu_state_refuses(const LuShard *shard, const ScsiCommand *command)
 static gboolean
 has_pending(const LuShard *shard)
 {
-    if (!lu_state_is_restricted(&shard->state))
-        return FALSE;
-
     list_foreach(link, &shard->nexus_luns) {
         const NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
 
@@ -233,4 +233,67 @@ lu_change_run(LuChange *change, void (*resume)(ScsiCommand *command))
     change->reset.done = on_done;
     scsi_command_errand_started(command);
     send(change);
+}
+
+/*
+ * For the administrator: another size
+ */
+
+typedef struct {
+    guint64 size;
+    gboolean success;
+    LuResizedFn done;
+    gpointer user_data;
+} AdminResize;
+
+/* It lies behind the LuChange, which needs no room */
+static AdminResize *
+resize_of_change(LuChange *change)
+{
+    return (AdminResize *)(change + 1);
+}
+
+/* Home. What is being erased keeps its size: the erasing would leave something out. */
+static void
+resize_run(LuReset *reset)
+{
+    LuChange *change = change_of_reset(reset);
+    AdminResize *admin = resize_of_change(change);
+    Lu *lu = reset->lu;
+
+    admin->success = !lu_erase_is_busy(lu);
+    if (!admin->success || lu->state.size == admin->size) {
+        lu_manage_end(lu);
+        return;
+    }
+
+    lu->state.size = admin->size;
+    broadcast(change, on_change);
+}
+
+static void
+on_resized(LuReset *reset)
+{
+    LuChange *change = change_of_reset(reset);
+    const AdminResize *admin = resize_of_change(change);
+
+    admin->done(reset->lu, admin->success, admin->user_data);
+    g_free(change);
+}
+
+void
+lu_set_size(Lu *lu, guint64 size, Mailbox *reply_to, LuResizedFn done, gpointer user_data)
+{
+    LuChange *change = g_malloc0(sizeof(LuChange) + sizeof(AdminResize));
+    AdminResize *admin = resize_of_change(change);
+
+    change->reset.lu = lu;
+    change->reset.run = resize_run;
+    change->reset.reply_to = reply_to;
+    change->reset.done = on_resized;
+    change->attention = SENSE_CAPACITY_CHANGED;
+    admin->size = size;
+    admin->done = done;
+    admin->user_data = user_data;
+    lu_reset_start(&change->reset);
 }

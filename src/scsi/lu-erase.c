@@ -351,7 +351,7 @@ static void
 tell_progress(Lu *lu)
 {
     LuErase *erase = &lu->erase;
-    guint64 size = lu->info->size;
+    guint64 size = lu->state.size;
     guint64 scale = (size >> 16) + 1;
     guint64 part = MIN(erase->position / scale, G_MAXUINT16);
     guint16 progress = (guint16)((erase->pass * ((guint64)G_MAXUINT16 + 1) + part) /
@@ -431,7 +431,7 @@ static void
 run_step(Lu *lu)
 {
     LuErase *erase = &lu->erase;
-    guint64 size = lu->info->size;
+    guint64 size = lu->state.size;
     guint64 left = size - MIN(erase->position, size);
 
     if (erase->is_stopping || erase->has_failed || erase->pass == erase->request.n_passes) {

@@ -175,6 +175,7 @@ struct NexusLun {
     gboolean read_only;
     gboolean is_leaving;    /* not in the map any more, waits for its commands */
     gboolean is_preventing; /* the removal of the medium */
+    guint n_set_groups;     /* SET TARGET PORT GROUPS commands that are being carried out */
     guint8 *echo;           /* NULL until it is first written */
     guint32 echo_length;
     ListLink shard_link;
@@ -186,6 +187,7 @@ struct NexusLun {
     guint8 denied; /* 1 << PrClass: refused because of a reservation */
     gboolean holds_reserve;
     gboolean is_preempted; /* by the change under way */
+    List copies;           /* CopyJob: see copy.h */
 };
 
 struct Nexus {
@@ -195,6 +197,7 @@ struct Nexus {
     char *target_name;
     guint16 relative_target_port;
     guint16 target_port_group;
+    AluaState access; /* of that group */
     LunMap *map;
     NexusLun **luns; /* parallel to map->entries */
     List leaving;
@@ -211,10 +214,11 @@ scsi_worker_of(const Worker *worker)
     return worker->layers[WORKER_LAYER_SCSI];
 }
 
+/* As this worker knows it: see lu_set_size() */
 static inline guint64
-lu_n_blocks(const Lu *lu)
+lu_shard_n_blocks(const LuShard *shard)
 {
-    return lu->info->size >> lu->block_shift;
+    return shard->state.size >> shard->lu->block_shift;
 }
 
 static inline guint32

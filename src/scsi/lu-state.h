@@ -33,6 +33,7 @@ typedef struct {
     guint8 mode; /* MODE_BIT of each parameter that is set */
     guint8 power_condition;
     gboolean is_ejected; /* the medium: removable units only */
+    guint64 size;        /* bytes */
 } LuState;
 
 /* Whether some commands are refused that were not at first */

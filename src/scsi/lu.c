@@ -30,6 +30,7 @@ lu_shard_set_state(LuShard *shard, const LuState *state)
     const Lu *lu = shard->lu;
 
     shard->state = *state;
+    backstore_take_size(lu->store, shard->worker, state->size);
     backstore_set_write_through(lu->store, shard->worker,
                                 lu->info->write_cache && !lu_state_has(state, MODE_WCE));
 }
@@ -61,6 +62,7 @@ state_init(Lu *lu)
     }
 
     lu->saved_mode = lu->default_mode;
+    lu->state.size = lu->info->size;
     lu->notes = g_new0(LuNotes, 1);
     lu_state_reset(lu);
     for (guint i = 0; i < lu->n_workers; i++)
@@ -147,7 +149,10 @@ lu_name(const Lu *lu)
 static void
 lun_map_free(Snapshot *snapshot)
 {
-    g_free(list_entry(snapshot, LunMap, snapshot));
+    LunMap *map = list_entry(snapshot, LunMap, snapshot);
+
+    g_free(map->groups);
+    g_free(map);
 }
 
 LunMap *

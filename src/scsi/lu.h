@@ -21,6 +21,7 @@
  */
 
 typedef struct Lu Lu;
+typedef struct ScsiCommand ScsiCommand;
 typedef struct LuPersist LuPersist;
 
 /**
@@ -114,9 +115,20 @@ void lu_free(Lu *lu); /* released, or never used */
 /* Administrative logical unit reset; @done as above, may be called with reset in progress (BUSY is not an outcome) */
 void lu_reset(Lu *lu, Mailbox *reply_to, LuReleasedFn done, gpointer user_data);
 
-/* Raise a unit attention for all nexuses, such as CAPACITY_CHANGED after a resize; @done when they have it */
+/* Raise a unit attention for all nexuses; @done when they have it */
 void lu_raise_attention(Lu *lu, SenseCode code, Mailbox *reply_to, LuReleasedFn done,
                         gpointer user_data);
+
+typedef void (*LuResizedFn)(Lu *lu, gboolean success, gpointer user_data);
+
+/**
+ * lu_set_size() - let initiators use more, or less, of the store, and tell them
+ * @size: bytes, whole blocks; the store has as many
+ *
+ * Once @done is called nothing beyond @size is under way or will begin. It gets FALSE when nothing was
+ * changed because the medium is being erased.
+ */
+void lu_set_size(Lu *lu, guint64 size, Mailbox *reply_to, LuResizedFn done, gpointer user_data);
 
 /* On the worker @worker_index: its part of the counters */
 void lu_get_statistics(const Lu *lu, guint worker_index, LuStatistics *ret_statistics);
@@ -174,11 +186,86 @@ typedef struct {
     gboolean read_only;
 } LunEntry;
 
+/* Asymmetric access states, by their codes in SPC */
+typedef enum {
+    ALUA_ACTIVE_OPTIMIZED = 0x0,
+    ALUA_ACTIVE_NON_OPTIMIZED = 0x1,
+    ALUA_STANDBY = 0x2,
+    ALUA_UNAVAILABLE = 0x3,
+    ALUA_OFFLINE = 0xe,
+    ALUA_TRANSITIONING = 0xf,
+} AluaState;
+
+/* Why a group has the state it has */
+typedef enum {
+    ALUA_STATUS_NONE = 0,
+    ALUA_STATUS_EXPLICIT = 1, /* SET TARGET PORT GROUPS */
+    ALUA_STATUS_IMPLICIT = 2, /* the administrator */
+} AluaStatus;
+
+/* A target port group as initiators see it */
+typedef struct {
+    guint16 tag;
+    AluaState state;
+    AluaStatus status;
+    gboolean preferred;
+} AluaGroup;
+
+#define ALUA_GROUPS_MAX 256
+
+typedef struct {
+    guint16 tag;
+    guint16 state; /* AluaState */
+} AluaChange;
+
+typedef enum {
+    ALUA_SET,
+    ALUA_BUSY, /* something else is being done to the target; later it will work */
+    ALUA_FAILED,
+} AluaResult;
+
+/* What SET TARGET PORT GROUPS asks of the control thread */
+typedef struct AluaRequest AluaRequest;
+typedef void (*AluaRequestFn)(AluaRequest *request, gpointer user_data);
+
+struct AluaRequest {
+    Message message;
+    const char *target_name;
+    guint n_changes;
+    AluaChange changes[ALUA_GROUPS_MAX];
+
+    /* private to scsi */
+    ScsiCommand *command;
+    AluaResult result;
+    AluaRequestFn fn;
+    gpointer user_data;
+};
+
+/**
+ * alua_answer() - end a request, once
+ *
+ * When every worker has the new map; without waiting for any session or command to end.
+ */
+void alua_answer(AluaRequest *request, AluaResult result);
+
+typedef struct {
+    Mailbox *to;
+    AluaRequestFn fn; /* on the thread that drains @to; NULL: initiators cannot change states */
+    gpointer user_data;
+} AluaControl;
+
 typedef struct {
     Snapshot snapshot;
+    AluaGroup *groups; /* by ascending tag; of the target, not only of those with sessions */
+    guint n_groups;
+    AluaControl alua;
     guint n_entries;
     LunEntry entries[]; /* by ascending LUN */
 } LunMap;
 
 /* A copy of @entries, which must be sorted; one reference */
 LunMap *lun_map_new(const LunEntry *entries, guint n_entries);
+
+/* Before the map is used: a copy of @groups and of @control, which may be NULL */
+void lun_map_set_alua(LunMap *map, const AluaGroup *groups, guint n_groups,
+                      const AluaControl *control);

@@ -65,13 +65,14 @@ static gboolean
 parse_descriptor(Parser *parser, guint32 length)
 {
     const Lu *lu = scsi_command_lu(parser->command);
+    guint64 capacity = lu_shard_n_blocks(parser->command->nexus_lun->shard);
     const guint8 *p = parser->command->data + parser->position;
     gboolean is_long = length == 16;
     guint64 n_blocks = is_long ? get_be64(p) : get_be32(p);
     guint64 all_ones = is_long ? G_MAXUINT64 : G_MAXUINT32;
     guint32 block_size = is_long ? get_be32(p + 12) : get_be24(p + 5);
 
-    if (n_blocks != 0 && n_blocks != all_ones && n_blocks != lu_n_blocks(lu))
+    if (n_blocks != 0 && n_blocks != all_ones && n_blocks != capacity)
         return fail_parameter(parser, parser->position, 7);
     if (block_size != 0 && block_size != lu_block_size(lu))
         return fail_parameter(parser, parser->position + (is_long ? 12 : 5), 7);

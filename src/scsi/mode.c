@@ -190,7 +190,7 @@ static guint32
 encode_block_descriptor(const ScsiCommand *command, gboolean is_long, guint8 *data)
 {
     const LuShard *shard = command->nexus_lun->shard;
-    guint64 n_blocks = shard->state.is_ejected ? 0 : lu_n_blocks(shard->lu);
+    guint64 n_blocks = shard->state.is_ejected ? 0 : lu_shard_n_blocks(shard);
 
     if (is_long) {
         put_be64(data, n_blocks);

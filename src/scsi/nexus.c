@@ -17,6 +17,8 @@
 
 #include "scsi/nexus.h"
 
+#include "scsi/alua.h"
+#include "scsi/copy.h"
 #include "scsi/lu-shard.h"
 
 static NexusLun *
@@ -34,6 +36,7 @@ nexus_lun_new(Nexus *nexus, const LunEntry *entry)
     list_init(&nexus_lun->leaving_link);
     list_init(&nexus_lun->tasks);
     list_init(&nexus_lun->waiting);
+    list_init(&nexus_lun->copies);
     list_append(&nexus_lun->shard->nexus_luns, &nexus_lun->shard_link);
     unit_attention_raise(&nexus_lun->attentions, SENSE_POWER_ON);
     reservation_lun_init(nexus_lun);
@@ -48,6 +51,7 @@ nexus_lun_free(NexusLun *nexus_lun)
     g_assert(list_is_empty(&nexus_lun->tasks));
     g_assert(list_is_empty(&nexus_lun->waiting));
 
+    copy_lun_deinit(nexus_lun);
     nexus_lun_set_preventing(nexus_lun, FALSE);
     reservation_lun_deinit(nexus_lun);
     list_unlink(&nexus_lun->shard_link);
@@ -156,6 +160,7 @@ nexus_new(Worker *worker, const NexusConfig *config, LunMap *map)
 
     (void)snapshot_ref(&map->snapshot);
     nexus->map = map;
+    nexus->access = alua_get_state(nexus);
     nexus->luns = g_new0(NexusLun *, MAX(map->n_entries, 1));
     for (guint i = 0; i < map->n_entries; i++)
         nexus->luns[i] = nexus_lun_new(nexus, &map->entries[i]);
@@ -184,9 +189,11 @@ nexus_free(Nexus *nexus)
 
 /* What initiators were told of its size, 0: nothing */
 static guint64
-known_size(const Lu *lu)
+known_size(const NexusLun *nexus_lun)
 {
-    return lu->not_ready != SENSE_NONE ? lu->known_size : lu->info->size;
+    const Lu *lu = nexus_lun->lu;
+
+    return lu->not_ready != SENSE_NONE ? lu->known_size : nexus_lun->shard->state.size;
 }
 
 /* @nexus_lun takes the place of @old, whose unit it is too */
@@ -206,7 +213,7 @@ succeed(NexusLun *nexus_lun, const NexusLun *old)
 
     if (!was_ready)
         unit_attention_raise(attentions, SENSE_NOT_READY_TO_READY);
-    if (known_size(old->lu) != 0 && known_size(old->lu) != lu->info->size)
+    if (known_size(old) != 0 && known_size(old) != nexus_lun->shard->state.size)
         unit_attention_raise(attentions, SENSE_CAPACITY_CHANGED);
 }
 
@@ -225,6 +232,9 @@ adopt(Nexus *nexus, const LunEntry *entry, gboolean luns_changed)
             unit_attention_raise(&nexus_lun->attentions, SENSE_INQUIRY_DATA_CHANGED);
     }
 
+    /* MODE SENSE shows it */
+    if (nexus_lun == old && nexus_lun->read_only != entry->read_only)
+        unit_attention_raise(&nexus_lun->attentions, SENSE_MODE_PARAMETERS_CHANGED);
     nexus_lun->read_only = entry->read_only;
     if (luns_changed)
         unit_attention_raise(&nexus_lun->attentions, SENSE_REPORTED_LUNS_CHANGED);
@@ -246,6 +256,18 @@ luns_differ(const LunMap *a, const LunMap *b)
     return FALSE;
 }
 
+/* Who has asked for the change knows of it */
+static void
+raise_access_changed(Nexus *nexus)
+{
+    for (guint i = 0; i < nexus->map->n_entries; i++) {
+        NexusLun *nexus_lun = nexus->luns[i];
+
+        if (nexus_lun->n_set_groups == 0)
+            unit_attention_raise(&nexus_lun->attentions, SENSE_ACCESS_STATE_CHANGED);
+    }
+}
+
 void
 nexus_set_map(Nexus *nexus, LunMap *map)
 {
@@ -259,7 +281,10 @@ nexus_set_map(Nexus *nexus, LunMap *map)
 
     (void)snapshot_ref(&map->snapshot);
     nexus->map = map;
+    nexus->access = alua_get_state(nexus);
     nexus->luns = luns;
+    if (alua_has_changed(old_map, map))
+        raise_access_changed(nexus);
 
     for (guint i = 0; i < old_map->n_entries; i++) {
         const NexusLun *now = nexus_find_lun(nexus, old_map->entries[i].lun);

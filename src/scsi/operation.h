@@ -38,6 +38,9 @@ void scsi_command_reply(ScsiCommand *command, guint64 length, guint64 allocation
  */
 gboolean scsi_command_take_buffer(ScsiCommand *command, gsize size, void (*resume)(ScsiCommand *));
 
+/* Give the buffer back before the end, when all data that it was for has been received */
+void scsi_command_drop_buffer(ScsiCommand *command);
+
 /* The same, all bytes zero */
 gboolean scsi_command_take_zeroed(ScsiCommand *command, gsize size, void (*resume)(ScsiCommand *));
 
@@ -89,6 +92,10 @@ void scsi_command_errand_ended(ScsiCommand *command, void (*resume)(ScsiCommand 
 
 /* Go on in a later round of the loop, for long operations on stores that answer at once */
 void scsi_command_yield(ScsiCommand *command, void (*resume)(ScsiCommand *));
+
+/* A begun command that is not the initiator's, in a later round: past the gate of unit attentions and
+ * task ordering */
+void scsi_command_run_inner(ScsiCommand *command);
 
 static inline Lu *
 scsi_command_lu(const ScsiCommand *command)

@@ -29,6 +29,14 @@ typedef enum {
     PR_ALLOW,    /* never refused */
 } PrClass;
 
+/* In which states of its target port group the operation runs; zero is the strictest */
+typedef enum {
+    ALUA_CLASS_ACTIVE,      /* active/optimized and active/non-optimized */
+    ALUA_CLASS_STANDBY,     /* and standby */
+    ALUA_CLASS_UNAVAILABLE, /* and unavailable and offline */
+    ALUA_CLASS_ALWAYS,      /* and transitioning */
+} AluaClass;
+
 typedef enum {
     OP_MEDIUM = 1 << 0,    /* needs a ready medium and an LBA range inside it */
     OP_WRITES = 1 << 1,    /* refused when write protected */
@@ -68,6 +76,7 @@ struct Operation {
     OperationDirection direction;
     OperationOut out;
     PrClass pr_class;
+    AluaClass alua_class;
     OperationFlags flags;
     OperationField lba;
     OperationField length; /* blocks of OP_MEDIUM operations, else bytes */

@@ -398,7 +398,7 @@ find_free(Lu *lu)
 static guint64
 align_end(const Lu *lu, guint64 end)
 {
-    return MIN(round_up(end, lu->info->offset_align), lu->info->size);
+    return MIN(round_up(end, lu->info->offset_align), MAX(end, lu->state.size));
 }
 
 static guint64

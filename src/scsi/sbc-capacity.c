@@ -18,7 +18,7 @@ sbc_read_capacity_10(ScsiCommand *command)
         return;
 
     /* FFFFFFFFh sends the initiator to READ CAPACITY(16) */
-    last = lu_n_blocks(lu) - 1;
+    last = lu_shard_n_blocks(command->nexus_lun->shard) - 1;
     put_be32(command->data, (guint32)MIN(last, G_MAXUINT32));
     put_be32(command->data + 4, lu_block_size(lu));
     scsi_command_reply(command, LENGTH_10, LENGTH_10);
@@ -33,7 +33,7 @@ sbc_read_capacity_16(ScsiCommand *command)
     if (!scsi_command_take_zeroed(command, POOL_BUFFER_MIN, sbc_read_capacity_16))
         return;
 
-    put_be64(command->data, lu_n_blocks(lu) - 1);
+    put_be64(command->data, lu_shard_n_blocks(command->nexus_lun->shard) - 1);
     put_be32(command->data + 8, lu_block_size(lu));
     command->data[13] = (guint8)g_bit_nth_lsf(ratio, -1); /* physical block exponent */
     if (lu->can_unmap)

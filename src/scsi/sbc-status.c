@@ -91,7 +91,7 @@ on_run(ScsiCommand *command)
 
     if (add_run(command, command->io.n_mapped >> lu->block_shift,
                 command->io.is_mapped || !lu->can_unmap ? STATUS_MAPPED : STATUS_DEALLOCATED) &&
-        command->lba < lu_n_blocks(lu))
+        command->lba < lu_shard_n_blocks(command->nexus_lun->shard))
         scsi_command_yield(command, status_next);
     else
         reply_status(command);
@@ -101,7 +101,14 @@ static void
 status_next(ScsiCommand *command)
 {
     const Lu *lu = scsi_command_lu(command);
-    guint64 n_blocks = MIN(lu_n_blocks(lu) - command->lba, G_MAXUINT32);
+    guint64 capacity = lu_shard_n_blocks(command->nexus_lun->shard);
+    guint64 n_blocks = MIN(capacity - MIN(command->lba, capacity), G_MAXUINT32);
+
+    /* It has shrunk since the last run */
+    if (n_blocks == 0) {
+        reply_status(command);
+        return;
+    }
 
     scsi_command_io(command, IO_MAP, (IoFlags)0, command->lba << lu->block_shift,
                     n_blocks << lu->block_shift, NULL, on_run);
@@ -112,7 +119,7 @@ sbc_get_lba_status(ScsiCommand *command)
 {
     /* The table's length is that of the parameter data, so the gates cannot judge the range */
     command->lba = get_be64(command->cdb + 2);
-    if (command->lba >= lu_n_blocks(scsi_command_lu(command)))
+    if (command->lba >= lu_shard_n_blocks(command->nexus_lun->shard))
         scsi_command_fail(command, SENSE_LBA_OUT_OF_RANGE);
     else if (scsi_command_take_zeroed(command, POOL_BUFFER_MIN, sbc_get_lba_status))
         status_next(command);
@@ -138,7 +145,8 @@ void
 sbc_pre_fetch(ScsiCommand *command)
 {
     const Lu *lu = scsi_command_lu(command);
-    guint64 n_blocks = command->n_blocks > 0 ? command->n_blocks : lu_n_blocks(lu) - command->lba;
+    guint64 capacity = lu_shard_n_blocks(command->nexus_lun->shard);
+    guint64 n_blocks = command->n_blocks > 0 ? command->n_blocks : capacity - command->lba;
 
     scsi_command_io(command, IO_PREFETCH, (IoFlags)0, command->lba << lu->block_shift,
                     n_blocks << lu->block_shift, NULL, on_prefetched);

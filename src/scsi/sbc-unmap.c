@@ -89,7 +89,7 @@ static gboolean
 check_descriptors(ScsiCommand *command)
 {
     const Lu *lu = scsi_command_lu(command);
-    guint64 capacity = lu_n_blocks(lu), sum = 0;
+    guint64 capacity = lu_shard_n_blocks(command->nexus_lun->shard), sum = 0;
     guint n = n_descriptors(command);
 
     if (n > SBC_MAX_UNMAP_DESCRIPTORS) {

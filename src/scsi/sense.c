@@ -82,6 +82,8 @@ encode_fixed(const Sense *sense, const SenseInfo *info, guint8 *buffer)
     }
 
     buffer[7] = FIXED_LENGTH - 8;
+    if (sense->has_segment)
+        put_be16(buffer + 10, sense->segment);
     buffer[12] = info->asc;
     buffer[13] = info->ascq;
     (void)encode_key_specific(sense, buffer + 15);
@@ -107,6 +109,16 @@ encode_descriptor(const Sense *sense, const SenseInfo *info, guint8 *buffer)
         descriptor[1] = 0x0a;
         descriptor[2] = VALID_BIT;
         put_be64(descriptor + 4, sense->information);
+        length += 12;
+    }
+
+    /* The third and fourth byte of the COMMAND-SPECIFIC INFORMATION field */
+    if (sense->has_segment) {
+        guint8 *descriptor = buffer + length;
+
+        descriptor[0] = 0x01;
+        descriptor[1] = 0x0a;
+        put_be16(descriptor + 6, sense->segment);
         length += 12;
     }
 

@@ -59,6 +59,8 @@ typedef struct {
     SenseField field;
     gboolean has_information;
     guint64 information;
+    gboolean has_segment; /* of EXTENDED COPY */
+    guint16 segment;
     gboolean has_progress;
     guint16 progress;
 } Sense;

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "scsi/copy.h"
 #include "scsi/operation.h"
 #include "scsi/sbc.h"
 #include "util/bytes.h"
@@ -151,6 +152,7 @@ static const VpdPage pages[] = {
     { 0x86, FALSE, encode_extended_inquiry },
     { 0x87, FALSE, encode_mode_page_policy },
     { 0x88, FALSE, encode_ports },
+    { 0x8f, FALSE, copy_encode_vpd },
     { 0xb0, FALSE, encode_block_limits },
     { 0xb1, FALSE, encode_characteristics },
     { 0xb2, TRUE,  encode_provisioning },

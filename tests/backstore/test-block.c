@@ -163,6 +163,7 @@ test_learns_a_new_size(void)
         g_assert_true(backstore_resize(device.fixture.store, 0, &error));
         g_assert_no_error(error);
         g_assert_cmpuint(backstore_info(device.fixture.store)->size, ==, 2 * SIZE);
+        backstore_take_size(device.fixture.store, device.fixture.worker, 2 * SIZE);
         store_fill(&device.fixture, SIZE, SIZE, 1);
         store_check(&device.fixture, SIZE, SIZE, 1);
     }

@@ -336,6 +336,7 @@ grows(Fixture *fixture, const Store *store)
     g_assert_true(backstore_resize(fixture->store, 2 * SIZE, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(backstore_info(fixture->store)->size, ==, 2 * SIZE);
+    backstore_take_size(fixture->store, fixture->worker, 2 * SIZE);
     check_kept(fixture, store, 0, SIZE, 1);
     store_check_zeros(fixture, SIZE, SIZE);
     store_fill(fixture, SIZE, SIZE, 2);

@@ -190,6 +190,39 @@ service_set_backstore_offline(Service *service, const char *name, gboolean offli
     (void)begin(service, "set_backstore_offline", name, (guint)offline, options, done, data);
 }
 
+void
+service_resize_backstore(Service *service, const char *name, guint64 size, gboolean allow_shrink,
+                         const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    g_autofree char *what =
+        g_strdup_printf("%s %" G_GUINT64_FORMAT "%s", name, size, allow_shrink ? " shrink" : "");
+
+    (void)begin(service, "resize_backstore", what, 0, options, done, data);
+}
+
+void
+service_list_registrations(Service *service, const char *target_name, guint16 number,
+                           const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "list_registrations", target_name, number, options, done, data);
+}
+
+void
+service_set_lun_read_only(Service *service, const char *target_name, guint16 number,
+                          gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
+                          gpointer data)
+{
+    (void)begin(service, read_only ? "set_lun_read_only" : "set_lun_writable", target_name, number,
+                options, done, data);
+}
+
+void
+service_clear_reservations(Service *service, const char *target_name, guint16 number,
+                           const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "clear_reservations", target_name, number, options, done, data);
+}
+
 static gpointer
 make_target(Pending *pending)
 {
@@ -278,6 +311,14 @@ service_add_target_portal_group(Service *service, const char *name, guint16 tag,
                                 const ChangeOptions *options, ServiceDoneFn done, gpointer data)
 {
     (void)begin(service, "add_target_portal_group", name, tag, options, done, data);
+}
+
+void
+service_set_access_state(Service *service, const char *target_name, guint16 tag, const char *state,
+                         gboolean preferred, const ChangeOptions *options, ServiceDoneFn done,
+                         gpointer data)
+{
+    (void)begin(service, "set_access_state", state, tag, options, done, data);
 }
 
 void

@@ -235,6 +235,25 @@ test_backstore_offline(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_backstore_resize(Fixture *fixture, gconstpointer data)
+{
+    GVariant *yes = g_variant_ref_sink(g_variant_new_boolean(TRUE));
+
+    create_disk(fixture);
+    call(fixture, DISK, "Backstore.Resize", g_variant_new("(t@a{sv})", 2 << 20, no_options()));
+    assert_number(fixture, DISK, "Backstore.Size", 2 << 20);
+    fails(fixture, DISK, "Backstore.Resize", g_variant_new("(t@a{sv})", 1 << 20, no_options()),
+          "InvalidArgument");
+    fails(fixture, DISK, "Backstore.Resize",
+          g_variant_new("(t@a{sv})", 1 << 20, one_option("force", yes)), "InvalidArgument");
+    assert_number(fixture, DISK, "Backstore.Size", 2 << 20);
+    call(fixture, DISK, "Backstore.Resize",
+         g_variant_new("(t@a{sv})", 1 << 20, one_option("allow-shrink", yes)));
+    assert_number(fixture, DISK, "Backstore.Size", 1 << 20);
+    g_variant_unref(yes);
+}
+
+static void
 test_backstore_errors(Fixture *fixture, gconstpointer data)
 {
     static const char method[] = "Manager.CreateBackstore";
@@ -395,6 +414,17 @@ test_lun(Fixture *fixture, gconstpointer data)
     assert_string(fixture, TARGET "/luns/300", "Lun.State", "online");
     assert_number(fixture, TARGET "/luns/300", "Lun.ReadOnly", FALSE);
 
+    assert_string(fixture, TARGET "/luns/300", "Lun.ReservationType", "");
+    assert_string(fixture, TARGET "/luns/300", "Lun.ReservationHolder", "");
+    assert_number(fixture, TARGET "/luns/300", "Lun.ReservationGeneration", 0);
+    call(fixture, TARGET "/luns/300", "Lun.ListRegistrations", only_options());
+    call(fixture, TARGET "/luns/300", "Lun.ClearReservations", only_options());
+    call(fixture, TARGET "/luns/300", "Lun.SetReadOnly",
+         g_variant_new("(b@a{sv})", TRUE, no_options()));
+    assert_number(fixture, TARGET "/luns/300", "Lun.ReadOnly", TRUE);
+    call(fixture, TARGET "/luns/300", "Lun.SetReadOnly",
+         g_variant_new("(b@a{sv})", FALSE, no_options()));
+    assert_number(fixture, TARGET "/luns/300", "Lun.ReadOnly", FALSE);
     call(fixture, TARGET "/luns/300", "Lun.Reset", only_options());
     call(fixture, TARGET "/luns/300", "Lun.Delete", only_options());
     g_assert_false(exists(fixture, TARGET "/luns/300"));
@@ -494,6 +524,40 @@ test_portal_groups_of_a_target(Fixture *fixture, gconstpointer data)
           "AlreadyExists");
     fails(fixture, TARGET, "Target.AddPortalGroup",
           g_variant_new("(o@a{sv})", TARGET, no_options()), "NoSuchObject");
+}
+
+static void
+set_alua(Fixture *fixture, const char *state, gboolean preferred)
+{
+    call(fixture, GROUP, "PortalGroup.SetAluaState",
+         g_variant_new("(osb@a{sv})", TARGET, state, preferred, no_options()));
+}
+
+static void
+test_alua_states(Fixture *fixture, gconstpointer data)
+{
+    makes(fixture, MANAGER, "Manager.CreatePortalGroup",
+          g_variant_new("(q@a{sv})", 7, no_options()), GROUP);
+    makes(fixture, MANAGER, "Manager.CreateTarget",
+          g_variant_new(
+              "(s@a{sv})", TARGET_NAME,
+              one_option("portal-groups", g_variant_new_parsed("[objectpath '" GROUP "']"))),
+          TARGET);
+    assert_printed(fixture, TARGET, "Target.AluaStates", "[(uint16 7, 'active-optimized', false)]");
+    set_alua(fixture, "standby", TRUE);
+    assert_printed(fixture, TARGET, "Target.AluaStates", "[(uint16 7, 'standby', true)]");
+    set_alua(fixture, "active-non-optimized", FALSE);
+    assert_printed(fixture, TARGET, "Target.AluaStates",
+                   "[(uint16 7, 'active-non-optimized', false)]");
+
+    fails(fixture, GROUP, "PortalGroup.SetAluaState",
+          g_variant_new("(osb@a{sv})", TARGET, "asleep", FALSE, no_options()), "InvalidArgument");
+    fails(fixture, GROUP, "PortalGroup.SetAluaState",
+          g_variant_new("(osb@a{sv})", GROUP, "standby", FALSE, no_options()), "NoSuchObject");
+    call(fixture, TARGET, "Target.RemovePortalGroup",
+         g_variant_new("(o@a{sv})", GROUP, no_options()));
+    fails(fixture, GROUP, "PortalGroup.SetAluaState",
+          g_variant_new("(osb@a{sv})", TARGET, "standby", FALSE, no_options()), "NoSuchObject");
 }
 
 static void
@@ -765,6 +829,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("backstore", test_backstore);
     ADD("backstore-offline", test_backstore_offline);
+    ADD("backstore-resize", test_backstore_resize);
     ADD("backstore-errors", test_backstore_errors);
     ADD("backstore-in-use", test_backstore_in_use);
     ADD("target", test_target);
@@ -778,6 +843,7 @@ main(int argc, char **argv)
     ADD("read-only-lun", test_read_only_lun);
     ADD("portals", test_portals);
     ADD("portal-groups-of-a-target", test_portal_groups_of_a_target);
+    ADD("alua-states", test_alua_states);
     ADD("lists", test_lists);
     ADD("session", test_session);
     ADD("session-keeps-its-target", test_session_keeps_its_target);

@@ -163,22 +163,39 @@ run_command(Client *client, guint16 lun, const guint8 *cdb, gsize cdb_size, guin
     return send_all(client, bhs, BHS_SIZE) ? receive_status(client) : -1;
 }
 
+static int
+run_list_command(Client *client, guint16 lun, const guint8 *cdb, gsize cdb_size, const guint8 *list,
+                 guint32 size)
+{
+    guint8 bhs[BHS_SIZE] = { 0x01, 0xa1 };
+
+    fill_command(client, lun, cdb, cdb_size, size, bhs);
+    put_be24(bhs + 5, size);
+    return send_all(client, bhs, BHS_SIZE) && send_all(client, list, size) ? receive_status(client)
+                                                                           : -1;
+}
+
+int
+client_set_target_port_group(Client *client, guint16 lun, guint16 tag, guint8 state)
+{
+    static const guint8 cdb[12] = { 0xa4, 0x0a, [9] = 8 };
+    guint8 list[8] = { [4] = state };
+
+    put_be16(list + 6, tag);
+    return run_list_command(client, lun, cdb, sizeof(cdb), list, sizeof(list));
+}
+
 int
 client_reserve_out(Client *client, guint16 lun, guint8 action, guint8 type, guint64 key,
                    guint64 action_key, guint8 flags)
 {
     const guint8 cdb[10] = { 0x5f, action, type, 0, 0, 0, 0, 0, 24, 0 };
-    guint8 bhs[BHS_SIZE] = { 0x01, 0xa1 };
     guint8 list[24] = { 0 };
 
     put_be64(list, key);
     put_be64(list + 8, action_key);
     list[20] = flags;
-    fill_command(client, lun, cdb, sizeof(cdb), sizeof(list), bhs);
-    put_be24(bhs + 5, sizeof(list));
-    return send_all(client, bhs, BHS_SIZE) && send_all(client, list, sizeof(list))
-               ? receive_status(client)
-               : -1;
+    return run_list_command(client, lun, cdb, sizeof(cdb), list, sizeof(list));
 }
 
 int

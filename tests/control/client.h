@@ -32,6 +32,9 @@ int client_test_unit_ready(Client *client, guint16 lun);
 int client_reserve_out(Client *client, guint16 lun, guint8 action, guint8 type, guint64 key,
                        guint64 action_key, guint8 flags);
 
+/* SET TARGET PORT GROUPS with one descriptor; the same */
+int client_set_target_port_group(Client *client, guint16 lun, guint16 tag, guint8 state);
+
 /* READ(10) of one block; the same */
 int client_read_block(Client *client, guint16 lun, guint32 lba);
 

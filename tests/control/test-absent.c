@@ -435,6 +435,35 @@ test_portal_is_retried(Fixture *fixture, gconstpointer data)
     fixture_wait(fixture, all_portals_listen);
 }
 
+static void
+test_resize(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+
+    make_file(fixture, MIB);
+    set_up_late(fixture);
+    client = log_in(fixture);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+    service_resize_backstore(fixture->service, "late", 2 * MIB, FALSE, &fixture->options,
+                             fixture_on_done, fixture);
+    fixture_finish(fixture);
+    assert_sense(client, 0, CAPACITY_CHANGED);
+    assert_sense(client, 0, 0);
+    g_assert_cmpint(client_read_block(client, 0, 4095), ==, 0);
+
+    /* What opens it again has nothing new to tell about its size */
+    set_offline(fixture, TRUE);
+    fixture_finish(fixture);
+    service_resize_backstore(fixture->service, "late", 3 * MIB, FALSE, &fixture->options,
+                             fixture_on_done, fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_STORAGE_ERROR);
+    set_offline(fixture, FALSE);
+    fixture_finish(fixture);
+    assert_sense(client, 0, POWER_ON);
+    assert_sense(client, 0, READY_CHANGED);
+    assert_sense(client, 0, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -450,5 +479,6 @@ main(int argc, char **argv)
     fixture_add("/control/absent/allocated-size", test_allocated_size);
     fixture_add("/control/absent/delete-file", test_delete_file);
     fixture_add("/control/absent/portal-is-retried", test_portal_is_retried);
+    fixture_add("/control/absent/resize", test_resize);
     return g_test_run();
 }

@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 #include "util/error.h"
@@ -33,9 +34,95 @@ test_create_backstore(Fixture *fixture, gconstpointer data)
 }
 
 static void
+resize(Fixture *fixture, guint64 size, gboolean allow_shrink)
+{
+    service_resize_backstore(fixture->service, "d", size, allow_shrink, &fixture->options,
+                             fixture_on_done, fixture);
+}
+
+static void
+test_resize_memory(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *text = NULL;
+
+    fixture_add_ram(fixture, "d");
+    resize(fixture, 2 << 20, FALSE);
+    fixture_finish(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
+    text = fixture_read(fixture, "backstores", "d.conf");
+    g_assert_nonnull(strstr(text, "\nSize=2M\n"));
+    fixture_restart(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
+}
+
+static void
+test_resize_is_refused(Fixture *fixture, gconstpointer data)
+{
+    resize(fixture, 1 << 20, FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+    fixture_add_ram(fixture, "d");
+    resize(fixture, 1000, TRUE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    resize(fixture, 1 << 19, FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    resize(fixture, (guint64)1 << 60, FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    fixture->options.dry_run = TRUE;
+    resize(fixture, 2 << 20, FALSE);
+    fixture_finish(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 1 << 20);
+}
+
+static void
 create(Fixture *fixture, const BackstoreSpec *spec)
 {
     service_create_backstore(fixture->service, spec, &fixture->options, fixture_on_done, fixture);
+}
+
+/* The file has the size, and nothing else says it */
+static void
+test_resize_file(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(BackstoreSpec) spec = backstore_spec_new("file", "d");
+    GStatBuf st;
+
+    spec->size = 1 << 20;
+    spec->create = TRUE;
+    create(fixture, spec);
+    fixture_finish(fixture);
+    resize(fixture, 3 << 20, FALSE);
+    fixture_finish(fixture);
+    g_assert_cmpint(g_stat(fixture_get_backstore(fixture, "d")->spec->path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 3 << 20);
+    resize(fixture, 2 << 20, TRUE);
+    fixture_finish(fixture);
+    g_assert_cmpint(g_stat(fixture_get_backstore(fixture, "d")->spec->path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 2 << 20);
+    fixture_restart(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
+}
+
+/* Somebody else has changed the file */
+static void
+test_resize_learns(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(BackstoreSpec) spec = backstore_spec_new("file", "d");
+
+    spec->size = 1 << 20;
+    spec->create = TRUE;
+    create(fixture, spec);
+    fixture_finish(fixture);
+    g_assert_cmpint(truncate(fixture_get_backstore(fixture, "d")->spec->path, 2 << 20), ==, 0);
+    resize(fixture, 0, FALSE);
+    fixture_finish(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
+    g_assert_cmpint(truncate(fixture_get_backstore(fixture, "d")->spec->path, 1 << 20), ==, 0);
+    resize(fixture, 0, FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
+    resize(fixture, 0, TRUE);
+    fixture_finish(fixture);
+    g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 1 << 20);
 }
 
 static void
@@ -436,11 +523,41 @@ test_target_without_portals_is_offline(Fixture *fixture, gconstpointer data)
     fixture_finish_with(fixture, LUNPORT_ERROR_ALREADY_EXISTS);
 }
 
+static void
+set_read_only(Fixture *fixture, guint16 number, gboolean read_only)
+{
+    service_set_lun_read_only(fixture->service, TARGET, number, read_only, &fixture->options,
+                              fixture_on_done, fixture);
+}
+
+static void
+test_lun_read_only(Fixture *fixture, gconstpointer data)
+{
+    fixture_add_ram(fixture, "d");
+    fixture_add_target(fixture);
+    fixture_add_lun(fixture, "d", 0);
+    set_read_only(fixture, 0, TRUE);
+    fixture_finish(fixture);
+    g_assert_true(model_find_lun(fixture_get_target(fixture), 0)->read_only);
+    fixture_restart(fixture);
+    g_assert_true(model_find_lun(fixture_get_target(fixture), 0)->read_only);
+    set_read_only(fixture, 0, FALSE);
+    fixture_finish(fixture);
+    g_assert_false(model_find_lun(fixture_get_target(fixture), 0)->read_only);
+    set_read_only(fixture, 5, FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     fixture_add("/control/change/create-backstore", test_create_backstore);
+    fixture_add("/control/change/resize-memory", test_resize_memory);
+    fixture_add("/control/change/resize-file", test_resize_file);
+    fixture_add("/control/change/resize-learns", test_resize_learns);
+    fixture_add("/control/change/resize-is-refused", test_resize_is_refused);
+    fixture_add("/control/change/lun-read-only", test_lun_read_only);
     fixture_add("/control/change/backstores-that-are-refused", test_backstores_that_are_refused);
     fixture_add("/control/change/same-identity-is-refused", test_same_identity_is_refused);
     fixture_add("/control/change/created-file", test_created_file);

@@ -203,6 +203,88 @@ test_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
     g_assert_null(stored);
 }
 
+static gboolean
+is_reserved(Fixture *fixture)
+{
+    return fixture_get_backstore(fixture, "d")->reservation_type == 3;
+}
+
+static gboolean
+is_free(Fixture *fixture)
+{
+    return fixture_get_backstore(fixture, "d")->reservation_type == 0;
+}
+
+static void
+on_list(gpointer object, const GError *error, gpointer data)
+{
+    GVariant **list = data;
+
+    g_assert_no_error(error);
+    *list = g_variant_ref(object);
+}
+
+static gsize
+count_registrations(Fixture *fixture, guint64 *ret_key, gboolean *ret_is_holder)
+{
+    g_autoptr(GVariant) list = NULL;
+
+    service_list_registrations(fixture->service, TARGET, 0, NULL, on_list, &list);
+    while (list == NULL)
+        (void)g_main_context_iteration(NULL, TRUE);
+    if (g_variant_n_children(list) > 0)
+        g_variant_get_child(list, 0, "(sqtb)", NULL, NULL, ret_key, ret_is_holder);
+    return g_variant_n_children(list);
+}
+
+static void
+test_administrator_sees_and_clears(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+    g_autofree char *after = NULL;
+    const ModelBackstore *backstore;
+    gboolean is_holder = FALSE;
+    guint64 key = 0;
+
+    set_up_disk(fixture);
+    client = log_in(fixture);
+    g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 1), ==, 0);
+    g_assert_cmphex(out(client, RESERVE, 3, KEY, 0, 0), ==, 0);
+    fixture_wait(fixture, is_reserved);
+    backstore = fixture_get_backstore(fixture, "d");
+    g_assert_cmpuint(backstore->reservation_generation, ==, 1);
+    g_assert_nonnull(strstr(backstore->reservation_holder, ",i,0x"));
+    g_assert_cmpuint(count_registrations(fixture, &key, &is_holder), ==, 1);
+    g_assert_cmphex(key, ==, KEY);
+    g_assert_true(is_holder);
+
+    /* The model knows it again after a start */
+    client_free(g_steal_pointer(&client));
+    fixture_restart(fixture);
+    fixture_wait(fixture, is_reserved);
+
+    service_clear_reservations(fixture->service, TARGET, 0, &fixture->options, fixture_on_done,
+                               fixture);
+    fixture_finish(fixture);
+    fixture_wait(fixture, is_free);
+    g_assert_null(fixture_get_backstore(fixture, "d")->reservation_holder);
+    after = fixture_read(fixture, "reservations", "d");
+    g_assert_null(after);
+    client = log_in(fixture);
+    g_assert_cmphex(out(client, RESERVE, 3, KEY, 0, 0), ==, CONFLICT);
+}
+
+static void
+test_no_unit_to_clear(Fixture *fixture, gconstpointer data)
+{
+    set_up_disk(fixture);
+    service_clear_reservations(fixture->service, TARGET, 7, &fixture->options, fixture_on_done,
+                               fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+    service_list_registrations(fixture->service, TARGET, 7, NULL, fixture_on_done, fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -213,5 +295,8 @@ main(int argc, char **argv)
     fixture_add("/control/reservations/damaged", test_damaged);
     fixture_add("/control/reservations/deleted-with-the-backstore",
                 test_deleted_with_the_backstore);
+    fixture_add("/control/reservations/administrator-sees-and-clears",
+                test_administrator_sees_and_clears);
+    fixture_add("/control/reservations/no-unit-to-clear", test_no_unit_to_clear);
     return g_test_run();
 }

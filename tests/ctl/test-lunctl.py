@@ -226,6 +226,17 @@ def check_backstore_offline(service):
     service.bad(NOT_FOUND, "none", "backstore", "online", "none")
 
 
+def check_backstore_resize(service):
+    service.unchanged("backstore", "resize", "one", "65M")
+    service.quiet("backstore", "resize", "one", "65M")
+    equal(service.json("backstore", "show", "one")["Size"], 65 << 20)
+    service.bad(FAILED, "shrink", "backstore", "resize", "one", "64M")
+    service.bad(USAGE, "many", "backstore", "resize", "one", "many")
+    service.bad(NOT_FOUND, "none", "backstore", "resize", "none", "1G")
+    service.quiet("backstore", "resize", "--allow-shrink", "one", "64M")
+    equal(service.json("backstore", "show", "one")["Size"], 64 << 20)
+
+
 def check_backstore_list(service):
     rows = {row["Name"]: row for row in service.json("backstore", "list")}
     equal(sorted(rows), ["full", "memory", "one"])
@@ -320,6 +331,22 @@ def check_lun(service):
     equal([row["Number"] for row in service.json("lun", "list", IQN)], [0])
 
 
+def check_lun_reservations(service):
+    target = service.json("target", "list")[0]["Name"]
+    number = str(service.json("lun", "list", target)[0]["Number"])
+    equal(service.json("lun", "show", target, number)["ReservationType"], "")
+    equal(service.json("lun", "registrations", target, number), [])
+    service.unchanged("lun", "clear-reservations", target, number)
+    service.quiet("lun", "clear-reservations", target, number)
+    service.unchanged("lun", "read-only", target, number)
+    service.quiet("lun", "read-only", target, number)
+    equal(service.json("lun", "show", target, number)["ReadOnly"], True)
+    service.quiet("lun", "writable", target, number)
+    equal(service.json("lun", "show", target, number)["ReadOnly"], False)
+    for verb in "show", "registrations", "clear-reservations", "read-only", "writable":
+        service.bad(NOT_FOUND, "99", "lun", verb, target, "99")
+
+
 def check_lun_refusals(service):
     service.bad(FAILED, "", "lun", "add", IQN, "full", "--lun=0")
     service.bad(FAILED, "", "lun", "add", IQN, "full", "--lun=20000")
@@ -347,6 +374,18 @@ def check_access(service):
     service.quiet("access", "open", IQN)
     for verb in ("open", "close"):
         service.bad(NOT_FOUND, IQN + "-none", "access", verb, IQN + "-none")
+
+
+def check_alua(service):
+    service.unchanged("portal", "alua", IQN, "1", "standby", "--preferred")
+    service.quiet("portal", "alua", IQN, "1", "standby", "--preferred")
+    equal(service.json("target", "show", IQN)["AluaStates"], [[1, "standby", True]])
+    service.quiet("portal", "alua", IQN, "1", "active-optimized")
+    equal(service.json("target", "show", IQN)["AluaStates"], [[1, "active-optimized", False]])
+    service.bad(USAGE, "“first” is not a target portal group tag",
+                "portal", "alua", IQN, "first", "standby")
+    service.bad(NOT_FOUND, IQN + "-none", "portal", "alua", IQN + "-none", "1", "standby")
+    service.bad(FAILED, "asleep", "portal", "alua", IQN, "1", "asleep")
 
 
 def check_portal(service):
@@ -475,7 +514,7 @@ def check_completion(service):
             ("tar",): ["target"],
             ("--no-pager", "sta"): ["stats", "status"],
             ("target", "d"): ["delete", "disable"],
-            ("lun", ""): ["add", "list", "remove", "reset"],
+            ("lun", ""): ["add", "clear-reservations", "list", "read-only", "registrations", "remove", "reset", "show", "writable"],
             ("target", "show", ""): [IQN],
             ("target", "show", "iqn.2"): [IQN],
             ("target", "create", ""): [],
@@ -654,10 +693,10 @@ def check_complete(service, verbs):
 
 
 CHECKS = [check_usage, check_help, check_environment, check_backstore_create,
-          check_backstore_default_place, check_backstore_offline, check_backstore_list,
+          check_backstore_default_place, check_backstore_offline, check_backstore_resize, check_backstore_list,
           check_backstore_refusals,
-          check_target, check_target_refusals, check_target_set, check_lun, check_lun_refusals,
-          check_access, check_portal, check_sessions, check_sessions_in_the_way, check_status,
+          check_target, check_target_refusals, check_target_set, check_lun, check_lun_reservations, check_lun_refusals,
+          check_access, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_status,
           check_stats, check_completion, check_export, check_export_by_name, check_export_undo, check_not_authorized,
           check_restart, check_problems, check_delete, check_examples]
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "model/access-state.h"
 #include "model/spec.h"
 #include "util/error.h"
 
@@ -179,6 +180,39 @@ test_portal_group_lists(void)
 }
 
 static void
+test_access_states(void)
+{
+    g_autoptr(TargetSpec) spec = target_spec_new("iqn.2026-11.org.lunport:t");
+    g_autoptr(GArray) states = NULL;
+    const AccessState *state;
+
+    assert_set(SCHEMA_TARGET, "AccessStates", spec, "");
+    assert_set(SCHEMA_TARGET, "AccessStates", spec,
+               "1:standby 2:active-non-optimized:preferred 65535:offline:preferred:explicit");
+    states = target_spec_dup_access_states(spec);
+    g_assert_cmpuint(states->len, ==, 3);
+    g_assert_null(access_states_find(states, 3));
+    state = access_states_find(states, 65535);
+    g_assert_cmpuint(state->state, ==, 0xe);
+    g_assert_true(state->preferred && state->is_explicit);
+
+    access_states_set(states, &(AccessState){ .tag = 2, .state = 0x3 });
+    access_states_set(states, &(AccessState){ .tag = 7, .preferred = TRUE });
+    target_spec_set_access_states(spec, states);
+    g_assert_cmpstr(spec->access_states, ==,
+                    "1:standby 2:unavailable 7:active-optimized:preferred "
+                    "65535:offline:preferred:explicit");
+
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "2:standby 1:standby");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "1:standby 1:offline");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "1:asleep");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "1");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "0:standby");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "1:standby:explicit:preferred");
+    assert_refused(SCHEMA_TARGET, "AccessStates", spec, "1:standby ");
+}
+
+static void
 test_variants(void)
 {
     g_autoptr(BackstoreSpec) spec = backstore_spec_new("file", "d");
@@ -268,6 +302,7 @@ main(int argc, char **argv)
     g_test_add_func("/model/schema/strings", test_strings);
     g_test_add_func("/model/schema/addresses", test_addresses);
     g_test_add_func("/model/schema/portal-group-lists", test_portal_group_lists);
+    g_test_add_func("/model/schema/access-states", test_access_states);
     g_test_add_func("/model/schema/variants", test_variants);
     g_test_add_func("/model/schema/variants-of-wrong-type", test_variants_of_wrong_type);
     g_test_add_func("/model/schema/identities-are-no-options", test_identities_are_no_options);

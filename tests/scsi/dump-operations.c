@@ -22,8 +22,8 @@ static const char head[] =
     "has a bit for each bit of the CDB that is evaluated; reserved bits and fields that are not\n"
     "supported must be zero, else the command ends with INVALID FIELD IN CDB and a field pointer.\n"
     "\n"
-    "| opcode | name | CDB usage map | data | under reservations | notes |\n"
-    "|---|---|---|---|---|---|\n";
+    "| opcode | name | CDB usage map | data | under reservations | in port group states | notes |\n"
+    "|---|---|---|---|---|---|---|\n";
 
 static const char *
 direction_text(const Operation *op)
@@ -55,6 +55,22 @@ class_text(const Operation *op)
         return "by rules of its own";
     case PR_ALLOW:
         return "always";
+    }
+    g_assert_not_reached();
+}
+
+static const char *
+access_text(const Operation *op)
+{
+    switch (op->alua_class) {
+    case ALUA_CLASS_ACTIVE:
+        return "active";
+    case ALUA_CLASS_STANDBY:
+        return "active, standby";
+    case ALUA_CLASS_UNAVAILABLE:
+        return "all but transitioning";
+    case ALUA_CLASS_ALWAYS:
+        return "all";
     }
     g_assert_not_reached();
 }
@@ -91,7 +107,8 @@ add_row(GString *text, const Operation *op)
     g_string_append_printf(text, " | %s | `%02x", op->name, op->opcode);
     for (guint i = 1; i < op->cdb_length; i++)
         g_string_append_printf(text, " %02x", op->usage[i]);
-    g_string_append_printf(text, "` | %s | %s | ", direction_text(op), class_text(op));
+    g_string_append_printf(text, "` | %s | %s | %s | ", direction_text(op), class_text(op),
+                           access_text(op));
     add_notes(text, op);
     g_string_append(text, " |\n");
 }

@@ -61,7 +61,7 @@ test_standard(void)
     data = ask(&c, CDB(0x12, 0, 0, 0, 255, 0));
     test_assert_good(&c.test);
     g_assert_cmpuint(c.test.in->len, ==, 96);
-    g_assert_cmpmem(data, 8, ((guint8[]){ 0x00, 0, 0x06, 0x12, 91, 0, 0x10, 0x02 }), 8);
+    g_assert_cmpmem(data, 8, ((guint8[]){ 0x00, 0, 0x06, 0x12, 91, 0x18, 0x10, 0x02 }), 8);
     g_assert_cmpmem(data + 8, 8, "LUNPORT ", 8);
     g_assert_cmpmem(data + 16, 16, "DISK            ", 16);
     case_clear(&c);
@@ -164,15 +164,16 @@ test_vpd_list(void)
     data = ask(&c, CDB(0x12, 1, 0x00, 0, 255, 0));
     g_assert_cmpmem(
         data, c.test.in->len,
-        ((guint8[]){ 0, 0, 0, 9, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0xb0, 0xb1 }), 13);
+        ((guint8[]){ 0, 0, 0, 10, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1 }),
+        14);
     case_clear(&c);
 
     case_init(&c, &(RigConfig){ .lu = { .thin = TRUE } });
     data = ask(&c, CDB(0x12, 1, 0x00, 0, 255, 0));
-    g_assert_cmpmem(
-        data, c.test.in->len,
-        ((guint8[]){ 0, 0, 0, 10, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0xb0, 0xb1, 0xb2 }),
-        14);
+    g_assert_cmpmem(data, c.test.in->len,
+                    ((guint8[]){ 0, 0, 0, 11, 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8f, 0xb0,
+                                 0xb1, 0xb2 }),
+                    15);
     case_clear(&c);
 }
 

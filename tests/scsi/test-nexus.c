@@ -84,6 +84,36 @@ test_report_luns_clears_its_attention(void)
 }
 
 static void
+test_read_only_while_a_write_waits(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ 0 });
+    guint8 block[512] = { 1 };
+    TestCommand write, test;
+
+    test_command_init(&write, rig->nexus, 0, CDB(0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    write.out = block;
+    write.n_out = sizeof(block);
+    write.command.expected_out = sizeof(block);
+    write.hold_data_out = TRUE;
+    test_start(&write);
+    set_map(rig->nexus, (LunEntry[]){ { 0, rig->lu, TRUE } }, 1);
+    test_send_data(&write);
+    test_wait(rig, &write);
+    test_assert_sense(&write, SENSE_WRITE_PROTECTED);
+    g_assert_cmpuint(slow_n_done(rig->store, IO_WRITE), ==, 0);
+    test_command_clear(&write);
+
+    run(rig, rig->nexus, &test, 0x00);
+    test_assert_sense(&test, SENSE_MODE_PARAMETERS_CHANGED);
+    run(rig, rig->nexus, &test, 0x00);
+    test_assert_good(&test);
+    set_map(rig->nexus, (LunEntry[]){ { 0, rig->lu, TRUE } }, 1);
+    run(rig, rig->nexus, &test, 0x00);
+    test_assert_good(&test);
+    rig_free(rig);
+}
+
+static void
 test_new_unit_appears(void)
 {
     Rig *rig = rig_new(&(RigConfig){ 0 });
@@ -286,6 +316,7 @@ main(int argc, char **argv)
     ADD("power-on-is-told-once", test_power_on_is_told_once);
     ADD("request-sense-takes-attention", test_request_sense_takes_attention);
     ADD("report-luns-clears-its-attention", test_report_luns_clears_its_attention);
+    ADD("read-only-while-a-write-waits", test_read_only_while_a_write_waits);
     ADD("new-unit-appears", test_new_unit_appears);
     ADD("unit-goes", test_unit_goes);
     ADD("unit-goes-with-commands", test_unit_goes_with_commands);
