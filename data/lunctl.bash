@@ -57,12 +57,16 @@ _lunctl() {
             --cache=*) found='none writeback writethrough' ;;
             --type=*) found='file block ram null' ;;
             --block-size=*) found='512 4096' ;;
+            --on=*) found='read write flush unmap zero map prefetch copy all' ;;
+            --error=*) found='EAGAIN EBUSY EDQUOT EINTR EIO ENODEV ENOMEM ENOSPC ENXIO EROFS ETIMEDOUT none' ;;
+            --interface=*) found=$(cd /sys/class/net && echo *) ;;
             --path=*)
                 cur=${cur#*=}
                 compopt -o filenames 2> /dev/null
                 mapfile -t COMPREPLY < <(compgen -f -- "$cur")
                 return
                 ;;
+            --group=*) [ "$noun" = access ] && found=$(_lunctl_names group Name "${bus[@]}") ;;
             --target=*) found=$(_lunctl_names target Name "${bus[@]}") ;;
         esac
         mapfile -t COMPREPLY < <(compgen -P "${cur%%=*}=" -W "$found" -- "${cur#*=}")
@@ -84,10 +88,17 @@ _lunctl() {
             backstore\ show\ 2 | backstore\ delete\ 2 | lun\ add\ 3)
                 found=$(_lunctl_names backstore Name "${bus[@]}")
                 ;;
+            isns\ set\ 2) found=off ;;
             portal\ remove\ 2) found=$(_lunctl_portals "${bus[@]}") ;;
-            session\ list\ *) ;;
+            session\ list\ * | job\ list\ *) ;;
+            job\ *\ 2) found=$(_lunctl_names job Number "${bus[@]}") ;;
             session\ *\ 2) found=$(_lunctl_names session Tsih "${bus[@]}") ;;
-            target\ create\ * | target\ list\ * | access\ list\ *) ;;
+            target\ create\ * | target\ list\ *) ;;
+            target\ auth\ 3 | discovery\ auth\ 2) found='chap none' ;;
+            chap\ algorithms\ *) found='SHA3-256 SHA-256 SHA1 MD5' ;;
+            group\ create\ *) ;;
+            group\ *\ 2) found=$(_lunctl_names group Name "${bus[@]}") ;;
+            access\ *\ 3) found=$(_lunctl_names access Who "${bus[@]}" | grep -v '^(others)$' | sort -u) ;;
             target\ *\ 2 | lun\ *\ 2 | portal\ alua\ 2 | access\ *\ 2 | stats\ *) found=$(_lunctl_names target Name "${bus[@]}") ;;
         esac
     fi

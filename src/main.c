@@ -318,6 +318,7 @@ run(Daemon *daemon, GError **ret_error)
     const Options *options = daemon->options;
     const ServiceConfig config = { .state_dir = options->state_dir,
                                    .config_dir = options->config_dir,
+                                   .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
                                    .n_workers = (guint)options->n_workers,
                                    .listen = (const char *const *)options->listen,
                                    .use_sockets = TRUE,

@@ -218,8 +218,10 @@ lanes_new(guint n_workers)
 
     g_assert(lanes != NULL);
     memset(lanes, 0, size);
-    for (guint i = 0; i < n_workers; i++)
+    for (guint i = 0; i < n_workers; i++) {
         list_init(&lanes[i].batch);
+        list_init(&lanes[i].held);
+    }
     return lanes;
 }
 
@@ -230,8 +232,11 @@ backstore_free(Backstore *store)
 
     offload_queue_free(store->queue);
     offload_queue_free(store->flush_queue);
+    offload_queue_free(store->copy_queue);
     if (store->zeros != NULL)
         (void)munmap(store->zeros, BACKSTORE_ZEROS);
+    for (guint i = 0; i < store->n_workers; i++)
+        fault_lane_deinit(&store->lanes[i]);
     free(store->lanes);
     g_free(store->name);
     g_free(store);
@@ -265,6 +270,7 @@ backstore_open_class(const BackstoreClass *class, const BackstoreConfig *config,
     store->queue = offload_queue_new(offload, OFFLOAD_NORMAL);
     store->flush_queue = offload_queue_new(offload, OFFLOAD_NORMAL);
     offload_queue_set_serial(store->flush_queue);
+    store->copy_queue = offload_queue_new(offload, OFFLOAD_LOW);
     store->n_workers = n_workers;
     store->lanes = lanes_new(n_workers);
 
@@ -336,12 +342,29 @@ backstore_set_failed(Backstore *store)
     __atomic_store_n(&store->is_failed, 1, __ATOMIC_RELEASE);
 }
 
+/* One that was not done is done again by others */
+static void
+count_copy(const Io *io, gint64 result)
+{
+    BackstoreStatistics *to = &io_lane(io)->statistics;
+    BackstoreStatistics *from = &io->source->lanes[io->worker->index].statistics;
+
+    if (result < 0)
+        return;
+
+    from->n_reads++;
+    from->bytes_read += io->length;
+    to->n_writes++;
+    to->bytes_written += io->length;
+}
+
 static void
 count(Io *io, gint64 result)
 {
     BackstoreStatistics *statistics = &io_lane(io)->statistics;
 
-    if (result < 0 && io->kind != IO_PREFETCH)
+    if (result < 0 && io->kind != IO_PREFETCH &&
+        !(io->kind == IO_COPY && backstore_copy_is_refused(result)))
         statistics->n_errors++;
 
     switch (io->kind) {
@@ -359,6 +382,9 @@ count(Io *io, gint64 result)
     case IO_UNMAP:
     case IO_ZERO:
         statistics->n_unmaps++;
+        break;
+    case IO_COPY:
+        count_copy(io, result);
         break;
     case IO_MAP:
     case IO_PREFETCH:
@@ -420,7 +446,9 @@ emulation_submit(Io *io)
     io->emulation.is_inside = TRUE;
     io->emulation.is_part_done = FALSE;
     io->progress = 0;
-    io->store->class->submit(io->store, io);
+    /* Whoever asked for a write-through write gets the trouble of flushes too */
+    if (G_LIKELY(io_lane(io)->faults == NULL) || io->kind != IO_FLUSH || !fault_intercept(io))
+        io->store->class->submit(io->store, io);
     io->emulation.is_inside = FALSE;
     return io->emulation.is_part_done;
 }
@@ -431,7 +459,8 @@ static void emulation_continue(Io *io, gint64 result);
 static gboolean
 changes_medium(const Io *io)
 {
-    return io->kind == IO_WRITE || io->kind == IO_ZERO || io->kind == IO_UNMAP;
+    return io->kind == IO_WRITE || io->kind == IO_ZERO || io->kind == IO_UNMAP ||
+           io->kind == IO_COPY;
 }
 
 /* The whole request has ended. One that was under way when write-through was turned on gets the
@@ -516,6 +545,8 @@ needs_flush(const Io *io)
     case IO_UNMAP:
         return (io->flags & IO_FUA || store->info.cache == CACHE_WRITETHROUGH) &&
                !(store->native & NATIVE_ZERO_FUA);
+    case IO_COPY:
+        return io->flags & IO_FUA || store->info.cache == CACHE_WRITETHROUGH;
     case IO_READ:
     case IO_FLUSH:
     case IO_MAP:
@@ -531,6 +562,16 @@ static gboolean
 only_looks(const Io *io)
 {
     return io->kind == IO_READ || io->kind == IO_MAP || io->kind == IO_PREFETCH;
+}
+
+static void
+check_source(const Worker *worker, const Io *io)
+{
+    const Backstore *source = io->source;
+
+    g_assert(worker->index < source->n_workers);
+    g_assert(io->source_offset <= source->lanes[worker->index].size);
+    g_assert(io->length <= source->lanes[worker->index].size - io->source_offset);
 }
 
 static void
@@ -551,6 +592,8 @@ check(const Backstore *store, const Worker *worker, const Io *io)
 
     if (!only_looks(io))
         g_assert(!info->read_only);
+    if (io->kind == IO_COPY)
+        check_source(worker, io);
     if (io->kind == IO_READ || io->kind == IO_WRITE)
         g_assert(io->length == 0 ||
                  (io->buffer != NULL && ((gsize)io->buffer & (info->memory_align - 1)) == 0));
@@ -562,6 +605,16 @@ end_mapped(Io *io)
     io->is_mapped = TRUE;
     io->n_mapped = io->length;
     finish(io, 0);
+}
+
+/* A source with faults is read by requests of its own, which its rules may strike */
+static gboolean
+can_copy(const Backstore *store, const Io *io)
+{
+    guint32 align = backstore_copy_align(io->source, store);
+
+    return align != 0 && io->source->lanes[io->worker->index].faults == NULL &&
+           ((io->source_offset | io->offset | io->length) & (align - 1)) == 0;
 }
 
 /* Requests that end here, without the store; FALSE when it has to work */
@@ -583,28 +636,24 @@ end_early(const Backstore *store, Io *io)
         finish(io, -EOPNOTSUPP);
     else if (io->kind == IO_MAP && !(store->native & NATIVE_MAP))
         end_mapped(io);
+    else if (io->kind == IO_COPY && !can_copy(store, io))
+        finish(io, -EOPNOTSUPP);
     else
         return FALSE;
 
     return TRUE;
 }
 
-void
-backstore_submit(Backstore *store, Worker *worker, Io *io)
+static void
+start(Io *io)
 {
+    Backstore *store = io->store;
     gboolean is_flush_due;
-
-    check(store, worker, io);
-
-    io->store = store;
-    io->worker = worker;
-    io->progress = 0;
-    io->emulation.is_active = FALSE;
 
     if (end_early(store, io))
         return;
 
-    if (G_UNLIKELY(store->lanes[worker->index].is_write_through) && changes_medium(io))
+    if (G_UNLIKELY(io_lane(io)->is_write_through) && changes_medium(io))
         io->flags |= IO_FUA;
 
     is_flush_due = needs_flush(io);
@@ -615,13 +664,31 @@ backstore_submit(Backstore *store, Worker *worker, Io *io)
 }
 
 void
-backstore_io_done(Io *io, gint64 result)
+backstore_submit(Backstore *store, Worker *worker, Io *io)
 {
-    g_assert(result <= 0);
+    check(store, worker, io);
 
-    if (G_UNLIKELY(result < 0) && loses_data(io, result))
-        backstore_set_failed(io->store);
+    io->store = store;
+    io->worker = worker;
+    io->progress = 0;
+    io->emulation.is_active = FALSE;
 
+    if (G_LIKELY(io_lane(io)->faults == NULL) || !fault_intercept(io))
+        start(io);
+}
+
+void
+backstore_io_go_on(Io *io)
+{
+    if (io->emulation.is_active)
+        io->store->class->submit(io->store, io);
+    else
+        start(io);
+}
+
+static void
+end_part(Io *io, gint64 result)
+{
     if (G_LIKELY(!io->emulation.is_active)) {
         complete(io, result);
     } else if (io->emulation.is_inside) {
@@ -630,6 +697,28 @@ backstore_io_done(Io *io, gint64 result)
     } else {
         emulation_continue(io, result);
     }
+}
+
+void
+backstore_io_done(Io *io, gint64 result)
+{
+    g_assert(result <= 0);
+
+    if (G_UNLIKELY(result < 0) && loses_data(io, result))
+        backstore_set_failed(io->store);
+
+    end_part(io, result);
+}
+
+void
+backstore_io_fail(Io *io, gint64 result)
+{
+    g_assert(result < 0);
+
+    if (io->kind == IO_FLUSH)
+        backstore_set_failed(io->store);
+
+    end_part(io, result);
 }
 
 /* Blocks that are partly data are data; a file system without the question has data only */
@@ -705,6 +794,23 @@ backstore_resize(Backstore *store, guint64 size, GError **ret_error)
 
     store->info.size = round_down(store->info.size, align);
     return TRUE;
+}
+
+guint32
+backstore_copy_align(const Backstore *source, const Backstore *destination)
+{
+    if (source->class != destination->class || !(source->native & NATIVE_COPY) ||
+        !(destination->native & NATIVE_COPY))
+        return 0;
+
+    return MAX(MAX(source->info.copy_align, destination->info.copy_align),
+               MAX(source->info.block_size, destination->info.offset_align));
+}
+
+gboolean
+backstore_copy_is_refused(gint64 result)
+{
+    return result < 0 && result != -ENOSPC && result != -EDQUOT;
 }
 
 guint64

@@ -57,6 +57,7 @@ typedef struct {
     gboolean rotational;
     guint32 unmap_granularity; /* bytes */
     guint64 unmap_max;         /* bytes a request, 0 no limit */
+    guint32 copy_align;        /* bytes: see backstore_copy_align(); 0: it cannot copy */
 } BackstoreInfo;
 
 typedef struct {
@@ -112,7 +113,18 @@ void backstore_take_size(Backstore *store, const Worker *worker, guint64 size);
 /* Bytes really used on the medium below, 0 where that is unknown. May block. */
 guint64 backstore_allocated_size(Backstore *store);
 
-/* From now on every write, zeroing and unmapping of @worker is on stable storage before it is done, as
+/**
+ * backstore_copy_align() - whether IO_COPY may be tried from @source to @destination
+ *
+ * Returns: what both offsets and the length must be multiples of, a power of two, or 0
+ */
+guint32 backstore_copy_align(const Backstore *source, const Backstore *destination);
+
+/* @result of IO_COPY is an error which says that the stores have not done it, rather than that the
+ * blocks cannot be written: read and write instead */
+gboolean backstore_copy_is_refused(gint64 result);
+
+/* From now on every write, copy, zeroing and unmapping of @worker is on stable storage before it is done, as
  * with IO_FUA; also those that are under way. On @worker's thread. */
 void backstore_set_write_through(Backstore *store, const Worker *worker, gboolean write_through);
 

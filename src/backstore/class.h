@@ -29,6 +29,7 @@ typedef enum {
     NATIVE_UNMAP = 1 << 3, /* IO_UNMAP; else it succeeds and does nothing */
     NATIVE_MAP = 1 << 4,   /* IO_MAP; else all is mapped */
     NATIVE_PREFETCH = 1 << 5, /* IO_PREFETCH; else -EOPNOTSUPP */
+    NATIVE_COPY = 1 << 6,     /* IO_COPY from a store of the same class; else -EOPNOTSUPP */
 } BackstoreNative;
 
 /* What one worker keeps for itself about one store; a cache line of its own */
@@ -40,6 +41,8 @@ struct BackstoreLane {
     guint64 size;              /* the largest that this worker was told of */
     List batch; /* writes that go to the offload pool together at the end of the turn */
     Deferred batch_end;
+    struct FaultSet *faults; /* NULL: none */
+    List held;               /* requests that a fault delays or stalls */
 } __attribute__((aligned(128)));
 
 struct Backstore {
@@ -49,6 +52,7 @@ struct Backstore {
     BackstoreNative native; /* filled by open() */
     OffloadQueue *queue;
     OffloadQueue *flush_queue; /* serial: see backstore.c */
+    OffloadQueue *copy_queue;  /* of the low class */
     guint n_workers;
     BackstoreLane *lanes;
     gint is_failed; /* atomic, never reset */
@@ -91,6 +95,19 @@ Backstore *backstore_open_class(const BackstoreClass *class, const BackstoreConf
 
 /* @io has ended with 0 or -errno; on its worker's thread. It is gone for the store. */
 void backstore_io_done(Io *io, gint64 result);
+
+/* The same for one that was never handed to the store: of acknowledged data nothing is lost, unless it
+ * was a flush */
+void backstore_io_fail(Io *io, gint64 result);
+
+/* Hand to the store what a fault has held */
+void backstore_io_go_on(Io *io);
+
+/* fault.c, for the wrapper: TRUE when a rule has taken @io, which ends later or has ended */
+gboolean fault_intercept(Io *io);
+
+/* The same: the store is closed, nothing is held any more */
+void fault_lane_deinit(BackstoreLane *lane);
 
 /* What was acknowledged may be lost; from any thread */
 void backstore_set_failed(Backstore *store);

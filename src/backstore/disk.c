@@ -193,6 +193,15 @@ run_prefetch(OffloadJob *job)
 }
 
 static void
+run_copy(OffloadJob *job)
+{
+    Io *io = io_of_job(job);
+    Disk *disk = disk_of(io->store);
+
+    io->result = disk->copy(disk, disk_of(io->source), io->source_offset, io->offset, io->length);
+}
+
+static void
 run_unmap(OffloadJob *job)
 {
     Io *io = io_of_job(job);
@@ -422,6 +431,9 @@ disk_submit(Backstore *store, Io *io)
         break;
     case IO_PREFETCH:
         backstore_io_offload(io, store->queue, run_prefetch);
+        break;
+    case IO_COPY:
+        backstore_io_offload(io, store->copy_queue, run_copy);
         break;
     }
 }

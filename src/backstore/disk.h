@@ -20,6 +20,8 @@ struct Disk {
     /* On the pool; 0 or -errno */
     gint64 (*zero)(Disk *disk, guint64 offset, guint64 length, gboolean may_unmap);
     gint64 (*unmap)(Disk *disk, guint64 offset, guint64 length);
+    gint64 (*copy)(Disk *disk, const Disk *source, guint64 source_offset, guint64 offset,
+                   guint64 length); /* with NATIVE_COPY */
 };
 
 /* No descriptors yet: the first thing in open() */

@@ -11,12 +11,21 @@
  * Unmapping punches holes and zeroing asks for zeroed extents, both to the
  * byte: the file system writes the zeros of partial blocks itself. Holes read
  * as zeros, so LBPRZ is a promise that always holds.
+ *
+ * Copying shares extents where the file system can (FICLONERANGE): it writes
+ * back what is dirty in the source and drops what the page cache has of the
+ * destination, so that both ways to a file see the same. Where it cannot, the
+ * kernel copies from one page cache to the other (copy_file_range()). That is
+ * not for files without a cache: it would go in small pieces one after the
+ * other, and READ and WRITE commands are faster.
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -71,6 +80,52 @@ file_zero(Disk *disk, guint64 offset, guint64 length, gboolean may_unmap)
     if (r == -EOPNOTSUPP)
         r = disk_write_zeros(disk, offset, length);
     return r;
+}
+
+/* Data that is really copied, at most so much in one call */
+#define COPY_MAX ((gsize)1 << 30)
+
+static gint64
+file_copy_cached(const Disk *disk, const Disk *source, guint64 source_offset, guint64 offset,
+                 guint64 length)
+{
+    off_t from = (off_t)source_offset, to = (off_t)offset;
+
+    while (length > 0) {
+        gssize n = copy_file_range(source->fd, &from, disk->fd, &to, MIN(length, COPY_MAX), 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -EIO; /* the source has become shorter */
+        length -= (guint64)n;
+    }
+
+    return 0;
+}
+
+static gint64
+file_copy(Disk *disk, const Disk *source, guint64 source_offset, guint64 offset, guint64 length)
+{
+    struct file_clone_range range = {
+        .src_fd = source->fd,
+        .src_offset = source_offset,
+        .src_length = length,
+        .dest_offset = offset,
+    };
+    int r;
+
+    do {
+        r = ioctl(disk->fd, FICLONERANGE, &range);
+    } while (r < 0 && errno == EINTR);
+
+    if (r == 0)
+        return 0;
+    if (disk->is_direct || source->is_direct)
+        return -errno;
+    return file_copy_cached(disk, source, source_offset, offset, length);
 }
 
 static gboolean
@@ -241,6 +296,33 @@ file_settle_cache(Disk *disk, const BackstoreConfig *config, GError **ret_error)
     return TRUE;
 }
 
+/*
+ * Whether the file system punches holes. Behind the end of the file there is
+ * nothing to lose, and the answer is the same. A file as large as the file
+ * system allows has nothing behind its end; then a hole that is there can be
+ * punched once more.
+ */
+static gboolean
+file_can_punch(const Disk *disk, guint64 size, guint64 block)
+{
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    gint64 r = file_allocate(disk->fd, mode, round_up(size, block), block);
+    off_t hole, data;
+
+    if (r != -EFBIG)
+        return r == 0;
+
+    hole = lseek(disk->fd, 0, SEEK_HOLE);
+    if (hole < 0)
+        return FALSE;
+    data = lseek(disk->fd, hole, SEEK_DATA);
+    if (data < 0)
+        data = (off_t)size; /* no data behind the hole */
+    hole = (off_t)round_up((guint64)hole, block);
+
+    return hole + (off_t)block <= data && file_allocate(disk->fd, mode, (guint64)hole, block) == 0;
+}
+
 static void
 file_learn(Disk *disk, const struct stat *st)
 {
@@ -251,12 +333,10 @@ file_learn(Disk *disk, const struct stat *st)
     if (info->physical_block_size == 0)
         info->physical_block_size = (guint32)MIN(block, PHYSICAL_BLOCK_SIZE_MAX);
 
-    /* Behind the end of the file there is nothing to lose, and the answer is the same */
-    info->can_unmap =
-        !info->read_only && file_allocate(disk->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                          round_up((guint64)st->st_size, block), block) == 0;
+    info->can_unmap = !info->read_only && file_can_punch(disk, (guint64)st->st_size, block);
     info->unmap_zeroes = info->can_unmap;
     info->unmap_granularity = (guint32)MIN(block, GRANULARITY_MAX);
+    info->copy_align = (guint32)MIN(block, GRANULARITY_MAX);
     info->rotational =
         medium_read_queue_number(st->st_dev, "rotational", &rotational) && rotational != 0;
 }
@@ -295,6 +375,7 @@ file_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
     disk_init(disk);
     disk->zero = file_zero;
     disk->unmap = file_unmap;
+    disk->copy = file_copy;
     file_of(store)->preallocate = config->preallocate;
 
     if (!(config->fd >= 0 ? file_open_fd(disk, config, ret_error)
@@ -310,7 +391,7 @@ file_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
     if (config->fd >= 0)
         (void)close(config->fd);
     store->native = NATIVE_FUA | NATIVE_ZERO | (store->info.can_unmap ? NATIVE_UNMAP : 0) |
-                    NATIVE_MAP | (disk->is_direct ? 0 : NATIVE_PREFETCH);
+                    NATIVE_MAP | NATIVE_COPY | (disk->is_direct ? 0 : NATIVE_PREFETCH);
     return TRUE;
 }
 

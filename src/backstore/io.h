@@ -30,10 +30,11 @@ typedef enum {
     IO_ZERO,     /* the range reads as zeros from now on */
     IO_MAP,      /* whether blocks are there: Io.is_mapped of the first @n_mapped bytes */
     IO_PREFETCH, /* hint: the range will be read soon; -EOPNOTSUPP where nothing is kept */
+    IO_COPY,     /* the range gets the blocks at @source_offset of @source */
 } IoKind;
 
 typedef enum {
-    IO_FUA = 1 << 0,       /* WRITE, ZERO: on stable storage before done */
+    IO_FUA = 1 << 0,       /* WRITE, ZERO, COPY: on stable storage before done */
     IO_MAY_UNMAP = 1 << 1, /* ZERO: deallocating is welcome */
 } IoFlags;
 
@@ -45,6 +46,8 @@ struct Io {
     IoFlags flags;
     guint64 offset;
     guint64 length;
+    Backstore *source; /* COPY: may be the same store, but the ranges do not overlap */
+    guint64 source_offset;
     void *buffer; /* READ, WRITE: @length bytes, aligned to BackstoreInfo.memory_align; else NULL */
     void (*done)(Io *io);
     gint64 result; /* 0, or -errno; short transfers are errors */
@@ -62,6 +65,10 @@ struct Io {
     guint64 progress; /* bytes done of a transfer that came short */
     AioRequest aio;
     OffloadJob job;
+    struct {
+        Timer timer;
+        int error;
+    } fault; /* while a rule of backstore/fault.h holds it */
 
     /* The request as it came, while the wrapper carries it out in parts that the store can do */
     struct {

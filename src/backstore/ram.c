@@ -84,12 +84,19 @@ ram_read(const Ram *ram, guint64 offset, guint64 length, guint8 *buffer)
 }
 
 static void
-ram_write(Ram *ram, guint64 offset, guint64 length, const void *buffer)
+set_all_written(Ram *ram, guint64 offset, guint64 length)
 {
     for (guint64 chunk = offset / CHUNK; chunk <= (offset + length - 1) / CHUNK; chunk++)
         set_written(ram, chunk);
+}
 
+static void
+ram_write(Ram *ram, guint64 offset, guint64 length, const void *buffer)
+{
+    set_all_written(ram, offset, length);
     memcpy(ram->memory + offset, buffer, length);
+    /* Again: another worker may just be unmapping, and what was written must not come back later */
+    set_all_written(ram, offset, length);
 }
 
 /* Zeros, without giving memory back; chunks never written are zeros already */
@@ -106,18 +113,32 @@ ram_clear(Ram *ram, guint64 offset, guint64 length)
     }
 }
 
+/* A read of a hole that is mapped would fill it: whole chunks are not looked into any more */
+static void
+forget_written(Ram *ram, guint64 offset, guint64 length)
+{
+    guint64 end = (offset + length) / CHUNK;
+
+    for (guint64 chunk = (offset + CHUNK - 1) / CHUNK; chunk < end; chunk++)
+        __atomic_store_n(&ram->written[chunk], 0, __ATOMIC_RELAXED);
+}
+
 static gint64
 ram_punch(Ram *ram, guint64 offset, guint64 length)
 {
     int r;
+
+    forget_written(ram, offset, length);
 
     do {
         r = fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
                       (off_t)length);
     } while (r < 0 && errno == EINTR);
 
-    if (r < 0)
+    if (r < 0) {
+        set_all_written(ram, offset, length);
         ram_clear(ram, offset, length);
+    }
     return 0;
 }
 
@@ -170,6 +191,8 @@ ram_submit(Backstore *store, Io *io)
     case IO_MAP:
         backstore_io_offload(io, store->queue, run_map);
         return;
+    case IO_COPY:
+        g_assert_not_reached(); /* not native */
     case IO_FLUSH:
     case IO_PREFETCH:
         break;

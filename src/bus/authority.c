@@ -5,8 +5,8 @@
  * Authorization
  *
  * A check is a short chain of calls on the bus, none of which blocks: who is
- * the caller (GetConnectionUnixUser of the bus), and unless it is root or the
- * user of this service, does polkit allow the action with these details
+ * the caller (GetConnectionUnixUser of the bus), and unless it is root, the
+ * user of this service or the owner of the object, does polkit allow the action with these details
  * (CheckAuthorization, which may wait for a password as long as a person
  * likes). The caller's leaving the bus ends the chain and takes the question
  * back (CancelCheckAuthorization).
@@ -59,6 +59,7 @@ typedef struct {
     guint name_watch;
     char *sender;
     uid_t uid;
+    uid_t owner; /* passes too; (uid_t)-1: nobody */
     gboolean interactive;
     gboolean asked; /* polkit knows our cancellation id */
     char *cancellation_id;
@@ -340,7 +341,8 @@ count_checks_of(const Authority *authority, uid_t uid)
 static void
 judge_caller(Check *check)
 {
-    if (check->uid == 0 || check->uid == getuid()) {
+    if (check->uid == 0 || check->uid == getuid() ||
+        (check->owner != (uid_t)-1 && check->uid == check->owner)) {
         while (check->actions != NULL && check->done == NULL &&
                check->actions[check->n_answered] != NULL) {
             g_variant_builder_add(&check->permissions, "{ss}", check->actions[check->n_answered],
@@ -436,6 +438,13 @@ void
 authority_check(Authority *authority, GDBusMessage *message, const char *action, GVariant *details,
                 AuthorityDone done, gpointer data)
 {
+    authority_check_owned(authority, message, action, (uid_t)-1, details, done, data);
+}
+
+void
+authority_check_owned(Authority *authority, GDBusMessage *message, const char *action, uid_t owner,
+                      GVariant *details, AuthorityDone done, gpointer data)
+{
     g_autoptr(GVariant) owned = g_variant_ref_sink(details);
     GError *error = NULL;
     Check *check;
@@ -457,6 +466,7 @@ authority_check(Authority *authority, GDBusMessage *message, const char *action,
     }
     check->interactive = (g_dbus_message_get_flags(message) &
                           G_DBUS_MESSAGE_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION) != 0;
+    check->owner = owner;
     check->done = done;
     check->data = data;
     check_start(authority, check, message, owned);
@@ -477,6 +487,7 @@ authority_probe(Authority *authority, GDBusMessage *message, const char *const *
 
     check = g_new0(Check, 1);
     check->actions = g_strdupv((char **)(gsize)actions);
+    check->owner = (uid_t)-1;
     check->probed = done;
     check->data = data;
     check_start(authority, check, message, owned);

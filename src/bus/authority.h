@@ -43,6 +43,10 @@ void authority_free(Authority *authority);
 void authority_check(Authority *authority, GDBusMessage *message, const char *action,
                      GVariant *details, AuthorityDone done, gpointer data);
 
+/* The same; who has the user id @owner needs no more than that. (uid_t)-1: nobody. */
+void authority_check_owned(Authority *authority, GDBusMessage *message, const char *action,
+                           uid_t owner, GVariant *details, AuthorityDone done, gpointer data);
+
 /**
  * authority_probe() - what would the caller be told?
  * @actions: polkit actions, ends with NULL

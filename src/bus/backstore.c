@@ -147,6 +147,22 @@ get_state(Service *service, gconstpointer object)
 }
 
 static GVariant *
+get_device_type(Service *service, gconstpointer object)
+{
+    const ModelBackstore *backstore = object;
+
+    return text_variant(backstore->spec->device_type);
+}
+
+static GVariant *
+get_medium(Service *service, gconstpointer object)
+{
+    const ModelBackstore *backstore = object;
+
+    return g_variant_new_string(backstore_medium_to_string(backstore->medium));
+}
+
+static GVariant *
 get_last_error(Service *service, gconstpointer object)
 {
     const ModelBackstore *backstore = object;
@@ -214,6 +230,83 @@ run_resize(Call *call, gpointer object)
                              &change, call_on_done, call);
 }
 
+static void
+run_load_medium(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+    gboolean force = FALSE;
+    const char *path;
+
+    g_variant_get_child(call->parameters, 0, "&s", &path);
+    (void)options_get(&call->options, "force", "b", &force);
+    service_load_medium(call->context->service, backstore->spec->name, path, force, &change,
+                        call_on_done, call);
+}
+
+/* Who authorizes is shown what will be opened */
+static gboolean
+check_load_medium(Call *call, gconstpointer object, GError **ret_error)
+{
+    const char *path;
+
+    g_variant_get_child(call->parameters, 0, "&s", &path);
+    call_detail(call, "medium", path);
+    return TRUE;
+}
+
+static void
+run_eject(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+    gboolean force = FALSE;
+
+    (void)options_get(&call->options, "force", "b", &force);
+    service_eject_medium(call->context->service, backstore->spec->name, force, &change,
+                         call_on_done, call);
+}
+
+static void
+run_set_read_only(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+    gboolean read_only;
+
+    g_variant_get_child(call->parameters, 0, "b", &read_only);
+    service_set_backstore_read_only(call->context->service, backstore->spec->name, read_only,
+                                    &change, call_on_done, call);
+}
+
+static GVariant *
+get_faults(Service *service, gconstpointer object)
+{
+    const ModelBackstore *backstore = object;
+    GVariantBuilder builder;
+    gsize n = backstore->faults != NULL ? g_variant_n_children(backstore->faults) : 0;
+
+    /* Anew, because it has to be floating */
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("aa{sv}"));
+    for (gsize i = 0; i < n; i++) {
+        g_autoptr(GVariant) rule = g_variant_get_child_value(backstore->faults, i);
+
+        g_variant_builder_add_value(&builder, rule);
+    }
+    return g_variant_builder_end(&builder);
+}
+
+static void
+run_set_faults(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+    g_autoptr(GVariant) rules = g_variant_get_child_value(call->parameters, 0);
+
+    service_set_faults(call->context->service, backstore->spec->name, rules, &change, call_on_done,
+                       call);
+}
+
 /* clang-format off */
 static const PropertyRow properties[] = {
     { "Name",              get_name,                FALSE },
@@ -230,10 +323,13 @@ static const PropertyRow properties[] = {
     { "SerialNumber",      get_serial_number,       FALSE },
     { "Wwn",               get_wwn,                 FALSE },
     { "Uuid",              get_uuid,                FALSE },
+    { "DeviceType",        get_device_type,         FALSE },
+    { "Medium",            get_medium,              FALSE },
     { "State",             get_state,               FALSE },
     { "LastError",         get_last_error,          FALSE },
     { "Luns",              get_luns,                FALSE },
     { "Persistent",        get_persistent,          FALSE },
+    { "Faults",            get_faults,              FALSE },
     { NULL,                NULL,                    FALSE },
 };
 
@@ -253,10 +349,21 @@ static const OptionTable resize_options = { .rows = resize_rows, .with_common = 
 
 static const OptionTable no_options = { .with_common = TRUE };
 
+static const OptionRow medium_rows[] = {
+    { "force", "b" },
+    { NULL,    NULL },
+};
+
+static const OptionTable medium_options = { .rows = medium_rows, .with_common = TRUE };
+
 static const MethodRow methods[] = {
     { "Delete",     &delete_options, NULL, run_delete },
+    { "Eject",      &medium_options, NULL, run_eject },
+    { "LoadMedium", &medium_options, check_load_medium, run_load_medium },
     { "Resize",     &resize_options, NULL, run_resize },
     { "SetOffline", &no_options,     NULL, run_set_offline },
+    { "SetReadOnly", &no_options,    NULL, run_set_read_only },
+    { "SetFaults",  &no_options,     NULL, run_set_faults },
     { NULL,         NULL,            NULL, NULL },
 };
 /* clang-format on */

@@ -19,9 +19,11 @@
 
 #include "bus/authority.h"
 #include "bus/call.h"
+#include "bus/job.h"
 #include "bus/log-control.h"
 #include "bus/noun.h"
 #include "bus/path.h"
+#include "bus/settings.h"
 #include "bus/tree.h"
 #include "util/error.h"
 
@@ -45,6 +47,9 @@ static const Noun *const nouns_by_kind[MODEL_KIND_N] = {
     [MODEL_PORTAL] = &portal_noun,
     [MODEL_SESSION] = &session_noun,
     [MODEL_CONNECTION] = &connection_noun,
+    [MODEL_ACL] = &acl_noun,
+    [MODEL_INITIATOR_GROUP] = &initiator_group_noun,
+    [MODEL_JOB] = &job_noun,
 };
 
 /* The key borrows its name from @object */
@@ -72,6 +77,16 @@ make_key(ModelKind kind, gconstpointer object)
 
         return (Key){ .number = connection->session->tsih, .part = connection->cid };
     }
+    case MODEL_ACL: {
+        const ModelAcl *acl = object;
+
+        return (Key){ .name = acl->target->spec->name, .number = acl->id };
+    }
+    case MODEL_INITIATOR_GROUP:
+        return (Key){ .name = ((const ModelInitiatorGroup *)object)->spec->name };
+    case MODEL_JOB:
+        return (Key){ .number = ((const ModelJob *)object)->id };
+    case MODEL_SETTINGS:
     case MODEL_SERVICE:
     case MODEL_KIND_N:
         break;
@@ -133,8 +148,14 @@ touch_relatives(Bus *bus, ModelKind kind, gconstpointer object)
         if (((const ModelConnection *)object)->portal != NULL)
             touch(bus, MODEL_PORTAL, ((const ModelConnection *)object)->portal);
         break;
+    case MODEL_ACL:
+        touch(bus, MODEL_TARGET, ((const ModelAcl *)object)->target);
+        break;
     case MODEL_SERVICE:
     case MODEL_PORTAL:
+    case MODEL_INITIATOR_GROUP:
+    case MODEL_SETTINGS:
+    case MODEL_JOB:
     case MODEL_KIND_N:
         break;
     }
@@ -207,6 +228,17 @@ follow_portal(Bus *bus, ModelPortal *portal)
     on_added(MODEL_PORTAL, portal, bus);
 }
 
+/* Nothing changes after its end, so it is told once; by then the properties say the same */
+static void
+follow_job(Bus *bus, const ModelJob *job)
+{
+    if (job->state == JOB_RUNNING)
+        return;
+
+    tree_flush(bus->context.tree);
+    job_announce_end(bus->connection, job);
+}
+
 static void
 on_changed(ModelKind kind, gpointer object, gpointer data)
 {
@@ -218,6 +250,8 @@ on_changed(ModelKind kind, gpointer object, gpointer data)
     touch_relatives(bus, kind, object);
     if (kind == MODEL_SERVICE)
         request_name(bus);
+    if (kind == MODEL_JOB)
+        follow_job(bus, object);
 }
 
 static void
@@ -257,6 +291,10 @@ add_model(Bus *bus)
     add_all(bus, MODEL_TARGET, model->targets);
     for (guint i = 0; i < model->targets->len; i++)
         add_all(bus, MODEL_LUN, ((ModelTarget *)model->targets->pdata[i])->luns);
+    for (guint i = 0; i < model->targets->len; i++)
+        add_all(bus, MODEL_ACL, ((ModelTarget *)model->targets->pdata[i])->acls);
+    add_all(bus, MODEL_INITIATOR_GROUP, model->initiator_groups);
+    add_all(bus, MODEL_JOB, model->jobs);
     add_all(bus, MODEL_SESSION, model->sessions);
     for (guint i = 0; i < model->sessions->len; i++)
         add_all(bus, MODEL_CONNECTION, ((ModelSession *)model->sessions->pdata[i])->connections);
@@ -315,6 +353,7 @@ bus_new(Service *service, const char *kind, const BusListener *listener, gpointe
     bus->context.authority = authority_new(bus->connection);
     bus->log_control = log_control_new(bus->connection, bus->context.authority);
     model_set_observer(service_get_model(service), &observer, bus);
+    service_set_rejection_fn(service, settings_emit_rejection, bus->connection);
     add_model(bus);
     request_name(bus);
     return bus;
@@ -328,6 +367,7 @@ bus_free(Bus *bus)
 
     g_signal_handler_disconnect(bus->connection, bus->closed_handler);
     model_set_observer(service_get_model(bus->context.service), NULL, NULL);
+    service_set_rejection_fn(bus->context.service, NULL, NULL);
     authority_free(bus->context.authority);
     call_context_deinit(&bus->context);
     if (bus->name != 0)

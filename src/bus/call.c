@@ -260,8 +260,10 @@ call_start(gpointer context, Face *face, GDBusMethodInvocation *invocation)
         return;
     }
 
-    authority_check(call->context->authority, g_dbus_method_invocation_get_message(invocation),
-                    call->action, call->asked, on_authorized, call);
+    authority_check_owned(call->context->authority,
+                          g_dbus_method_invocation_get_message(invocation), call->action,
+                          call->noun->owner != NULL ? call->noun->owner(object) : (uid_t)-1,
+                          call->asked, on_authorized, call);
 }
 
 void
@@ -315,6 +317,12 @@ call_on_lun(gpointer object, const GError *error, gpointer data)
 }
 
 void
+call_on_job(gpointer object, const GError *error, gpointer data)
+{
+    return_path(data, MODEL_JOB, object, error);
+}
+
+void
 call_on_portal_group(gpointer object, const GError *error, gpointer data)
 {
     return_path(data, MODEL_PORTAL_GROUP, object, error);
@@ -324,4 +332,16 @@ void
 call_on_portal(gpointer object, const GError *error, gpointer data)
 {
     return_path(data, MODEL_PORTAL, object, error);
+}
+
+void
+call_on_acl(gpointer object, const GError *error, gpointer data)
+{
+    return_path(data, MODEL_ACL, object, error);
+}
+
+void
+call_on_initiator_group(gpointer object, const GError *error, gpointer data)
+{
+    return_path(data, MODEL_INITIATOR_GROUP, object, error);
 }

@@ -71,8 +71,11 @@ void call_on_done_without_job(gpointer object, const GError *error, gpointer cal
 void call_on_backstore(gpointer object, const GError *error, gpointer call);
 void call_on_target(gpointer object, const GError *error, gpointer call);
 void call_on_lun(gpointer object, const GError *error, gpointer call);
+void call_on_job(gpointer object, const GError *error, gpointer call);
 void call_on_portal_group(gpointer object, const GError *error, gpointer call);
 void call_on_portal(gpointer object, const GError *error, gpointer call);
+void call_on_acl(gpointer object, const GError *error, gpointer call);
+void call_on_initiator_group(gpointer object, const GError *error, gpointer call);
 
 /* The action in the XML of a method, or NULL */
 const char *call_action_of(const Noun *noun, const char *method);

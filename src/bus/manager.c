@@ -8,11 +8,17 @@
  * for tools that would otherwise ask each object.
  */
 
+#include "bus/account.h"
 #include "bus/call.h"
 #include "bus/generated.h"
 #include "bus/get.h"
+#include "bus/initiator-group.h"
+#include "bus/isns.h"
+#include "bus/job.h"
 #include "bus/path.h"
+#include "bus/settings.h"
 #include "bus/text.h"
+#include "model/limits-spec.h"
 #include "util/error.h"
 #include "util/name.h"
 
@@ -70,6 +76,44 @@ get_target_count(Service *service, gconstpointer object)
     const Model *model = object;
 
     return g_variant_new_uint32(model->targets->len);
+}
+
+static char *
+to_backstore_path(gconstpointer backstore)
+{
+    return path_of_backstore(backstore);
+}
+
+static GVariant *
+get_faulty(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+    g_autoptr(GPtrArray) faulty = g_ptr_array_new();
+
+    for (guint i = 0; i < model->backstores->len; i++) {
+        ModelBackstore *backstore = g_ptr_array_index(model->backstores, i);
+
+        if (backstore->faults != NULL)
+            g_ptr_array_add(faulty, backstore);
+    }
+    return get_paths(faulty, to_backstore_path);
+}
+
+static GVariant *
+get_limits(Service *service, gconstpointer object)
+{
+    const Model *model = object;
+    GVariantBuilder builder;
+    guint n;
+    const SchemaOption *rows = schema_options(&n);
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a{st}"));
+    for (guint i = 0; i < n; i++) {
+        if (limits_spec_has_row(&rows[i]))
+            g_variant_builder_add(&builder, "{st}", rows[i].option,
+                                  schema_get_number(&rows[i], model->settings));
+    }
+    return g_variant_builder_end(&builder);
 }
 
 static GVariant *
@@ -550,6 +594,21 @@ run_list_sessions(Call *call, gpointer object)
     call_return(call, g_variant_new("(a(ossqsst))", &builder));
 }
 
+static void
+run_list_jobs(Call *call, gpointer object)
+{
+    const GPtrArray *jobs = ((const Model *)object)->jobs;
+    GVariantBuilder builder;
+    guint end;
+    guint i;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(oussdtu)"));
+    for (get_window(call, jobs->len, &i, &end); i < end; i++)
+        g_variant_builder_add_value(&builder, job_row(jobs->pdata[i]));
+
+    call_return(call, g_variant_new("(a(oussdtu))", &builder));
+}
+
 /* The details of the object that a caller of GetPermissions asks about; none for “/” */
 static gboolean
 check_get_permissions(Call *call, gconstpointer manager, GError **ret_error)
@@ -629,6 +688,73 @@ run_reload(Call *call, gpointer object)
     service_reload(call->context->service, &change, call_on_done, call);
 }
 
+static void
+run_list_limit_hits(Call *call, gpointer object)
+{
+    const Model *model = object;
+    GVariantBuilder builder;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(stts)"));
+    for (guint i = 0; i < model->limit_hits->len; i++) {
+        const ModelLimitHit *hit = &g_array_index(model->limit_hits, ModelLimitHit, i);
+
+        g_variant_builder_add(&builder, "(stts)", hit->name, hit->n, (guint64)hit->last_at,
+                              hit->peer);
+    }
+    call_return(call, g_variant_new("(a(stts))", &builder));
+}
+
+/* Each is judged here; that all are kept together is up to the operation */
+static gboolean
+check_set_limits(Call *call, gconstpointer object, GError **ret_error)
+{
+    const Model *model = object;
+    g_autoptr(SettingsSpec) spec = settings_spec_dup(model->settings);
+    g_autoptr(GVariantIter) iter = NULL;
+    const char *name;
+    guint64 value;
+
+    g_variant_get(call->parameters, "(a{st}@a{sv})", &iter, NULL);
+    while (g_variant_iter_loop(iter, "{&st}", &name, &value)) {
+        const SchemaOption *option = limits_spec_find(name);
+        g_autofree char *shown = NULL;
+
+        if (option != NULL &&
+            schema_set_variant(option, spec, g_variant_new_uint64(value), ret_error))
+            continue;
+        if (option == NULL) {
+            shown = text_escape(name);
+            g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                        "There is no limit “%.100s”", shown);
+        }
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+run_set_limits(Call *call, gpointer object)
+{
+    ChangeOptions change = call_change(call);
+    g_autoptr(GArray) changes = g_array_new(TRUE, FALSE, sizeof(SettingsChange));
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GVariantIter) iter = NULL;
+    const char *name;
+    guint64 value;
+
+    g_variant_get(call->parameters, "(a{st}@a{sv})", &iter, NULL);
+    while (g_variant_iter_loop(iter, "{&st}", &name, &value)) {
+        char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
+        const SettingsChange entry = { .key = limits_spec_find(name)->key, .text = text };
+
+        g_ptr_array_add(texts, text);
+        g_array_append_val(changes, entry);
+    }
+    service_change_settings(call->context->service,
+                            (const SettingsChange *)(gconstpointer)changes->data, &change,
+                            call_on_done, call);
+}
+
 /* clang-format off */
 static const PropertyRow properties[] = {
     { "Version",                 get_version,         FALSE },
@@ -639,7 +765,17 @@ static const PropertyRow properties[] = {
     { "ConfigurationGeneration", get_generation,      FALSE },
     { "TargetCount",             get_target_count,    FALSE },
     { "SessionCount",            get_session_count,   TRUE },
+    { "FaultyBackstores",        get_faulty,          FALSE },
+    { "Limits",                  get_limits,          FALSE },
+    { "IsnsServer",              isns_get_server,     FALSE },
+    { "IsnsState",               isns_get_state,      FALSE },
+    { "IsnsError",               isns_get_error,      FALSE },
     { "DefaultTargetNamePrefix", get_name_prefix,     FALSE },
+    { "Problems",                settings_get_problems, FALSE },
+    { "DiscoveryAuthentication", settings_get_discovery_authentication, FALSE },
+    { "DiscoveryChapUser",       settings_get_discovery_user, FALSE },
+    { "DiscoveryMutualChapUser", settings_get_discovery_mutual_user, FALSE },
+    { "ChapAlgorithms",          settings_get_chap_algorithms, FALSE },
     { NULL,                      NULL,                FALSE },
 };
 
@@ -648,11 +784,19 @@ static const MethodRow methods[] = {
     { "GetTargetByName",   NULL,                      NULL,                      run_get_target_by_name },
     { "CreateBackstore",   &create_backstore_options, check_create_backstore,    run_create_backstore },
     { "CreatePortalGroup", NULL,                      check_create_portal_group, run_create_portal_group },
+    { "CreateInitiatorGroup", NULL,                   initiator_group_check_create, initiator_group_run_create },
+    { "ListInitiatorGroups", &get_window_options,     NULL,                      initiator_group_run_list },
+    { "SetDiscoveryAuthentication", &account_options, NULL,                      settings_run_set_discovery_authentication },
+    { "SetChapAlgorithms", NULL,                      NULL,                      settings_run_set_chap_algorithms },
     { "GetStatistics",     NULL,                      check_get_statistics,      run_get_statistics },
     { "ListTargets",       &get_window_options,       NULL,                      run_list_targets },
     { "ListBackstores",    &get_window_options,       NULL,                      run_list_backstores },
     { "ListPortals",       &get_window_options,       NULL,                      run_list_portals },
     { "ListSessions",      &list_sessions_options,    check_list_sessions,       run_list_sessions },
+    { "ListJobs",          &get_window_options,       NULL,                      run_list_jobs },
+    { "ListLimitHits",     NULL,                      NULL,                      run_list_limit_hits },
+    { "SetLimits",         NULL,                      check_set_limits,          run_set_limits },
+    { "SetIsnsServer",     NULL,                      isns_check_set_server,     isns_run_set_server },
     { "GetPermissions",    NULL,                      check_get_permissions,     run_get_permissions },
     { "Reload",            NULL,                      NULL,                      run_reload },
     { NULL,                NULL,                      NULL,                      NULL },

@@ -5,8 +5,11 @@
 
 /* clang-format off */
 const Noun *const nouns[] = {
+    &acl_noun,
     &backstore_noun,
     &connection_noun,
+    &initiator_group_noun,
+    &job_noun,
     &lun_noun,
     &manager_noun,
     &portal_group_noun,

@@ -26,7 +26,7 @@ typedef struct Noun Noun;
 
 typedef struct {
     char *name;     /* of a target or backstore; NULL where numbers are enough */
-    guint32 number; /* of a logical unit, portal group, portal or session */
+    guint32 number; /* of a logical unit, portal group, portal, session or job */
     guint16 part;   /* the connection of a session */
 } Key;
 
@@ -53,11 +53,15 @@ struct Noun {
     const MethodRow *methods;
     gpointer (*find)(Service *service, const Key *key); /* NULL when it has gone */
     void (*describe)(Call *call, gconstpointer object); /* details for polkit, or NULL */
+    uid_t (*owner)(gconstpointer object); /* who needs no authorization for it, or NULL */
     int missing; /* the LunportError of a call to an object that has gone */
 };
 
+extern const Noun acl_noun;
 extern const Noun backstore_noun;
 extern const Noun connection_noun;
+extern const Noun initiator_group_noun;
+extern const Noun job_noun;
 extern const Noun lun_noun;
 extern const Noun manager_noun;
 extern const Noun portal_group_noun;

@@ -3,6 +3,8 @@
 
 #include "bus/options.h"
 
+#include <string.h>
+
 #include "bus/text.h"
 #include "util/error.h"
 
@@ -99,9 +101,37 @@ options_parse(GVariant *values, const OptionTable *table, Options *ret_options, 
     return TRUE;
 }
 
+/* The bytes of a string, in the message or, in place of it, where they are stored now */
+static void
+wipe_string(GVariant *value)
+{
+    gsize size;
+    const char *text = g_variant_get_string(value, &size);
+
+    explicit_bzero((char *)(gsize)text, size);
+}
+
+static void
+wipe_secrets(GVariant *values)
+{
+    GVariantIter iter;
+    const char *name;
+    GVariant *child;
+
+    g_variant_iter_init(&iter, values);
+    while (g_variant_iter_next(&iter, "{&sv}", &name, &child)) {
+        g_autoptr(GVariant) value = child;
+
+        if (g_str_has_suffix(name, "secret") && g_variant_is_of_type(value, G_VARIANT_TYPE_STRING))
+            wipe_string(value);
+    }
+}
+
 void
 options_clear(Options *options)
 {
+    if (options->values != NULL)
+        wipe_secrets(options->values);
     g_clear_pointer(&options->values, g_variant_unref);
 }
 

@@ -46,6 +46,7 @@ typedef struct {
 gboolean options_parse(GVariant *values, const OptionTable *table, Options *ret_options,
                        GError **ret_error);
 
+/* Secrets among the values are wiped: the message is ours, and the caller of the method has its own */
 void options_clear(Options *options);
 
 /**

@@ -38,6 +38,29 @@ path_of_portal_group_tag(guint16 tag)
 }
 
 char *
+path_of_acl_name(const char *target_name, const char *name)
+{
+    g_autofree char *target = g_dbus_escape_object_path(target_name);
+    g_autofree char *escaped = g_dbus_escape_object_path(name);
+
+    return g_strdup_printf(BUS_ROOT "/targets/%s/acls/%s", target, escaped);
+}
+
+char *
+path_of_initiator_group_name(const char *name)
+{
+    g_autofree char *escaped = g_dbus_escape_object_path(name);
+
+    return g_strdup_printf(BUS_ROOT "/initiator_groups/%s", escaped);
+}
+
+char *
+path_of_session_tsih(guint16 tsih)
+{
+    return g_strdup_printf(BUS_ROOT "/sessions/%u", tsih);
+}
+
+char *
 path_of_portal_address(const char *address, guint16 port, const char *interface)
 {
     gboolean is_restricted = interface != NULL && interface[0] != '\0';
@@ -73,6 +96,18 @@ path_of_portal_group(const ModelPortalGroup *group)
 }
 
 char *
+path_of_acl(const ModelAcl *acl)
+{
+    return path_of_acl_name(acl->target->spec->name, acl->name);
+}
+
+char *
+path_of_initiator_group(const ModelInitiatorGroup *group)
+{
+    return path_of_initiator_group_name(group->spec->name);
+}
+
+char *
 path_of_portal(const ModelPortal *portal)
 {
     return path_of_portal_address(portal->address, portal->port, portal->interface);
@@ -81,7 +116,13 @@ path_of_portal(const ModelPortal *portal)
 char *
 path_of_session(const ModelSession *session)
 {
-    return g_strdup_printf(BUS_ROOT "/sessions/%u", session->tsih);
+    return path_of_session_tsih(session->tsih);
+}
+
+char *
+path_of_job(const ModelJob *job)
+{
+    return g_strdup_printf(BUS_ROOT "/jobs/%u", job->id);
 }
 
 char *
@@ -111,6 +152,13 @@ path_of_object(ModelKind kind, gconstpointer object)
         return path_of_session(object);
     case MODEL_CONNECTION:
         return path_of_connection(object);
+    case MODEL_ACL:
+        return path_of_acl(object);
+    case MODEL_INITIATOR_GROUP:
+        return path_of_initiator_group(object);
+    case MODEL_JOB:
+        return path_of_job(object);
+    case MODEL_SETTINGS: /* no object of its own */
     case MODEL_KIND_N:
         break;
     }

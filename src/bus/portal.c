@@ -52,6 +52,14 @@ get_interface(Service *service, gconstpointer object)
 }
 
 static GVariant *
+get_announce(Service *service, gconstpointer object)
+{
+    const ModelPortal *portal = object;
+
+    return text_variant(portal->announce);
+}
+
+static GVariant *
 get_group(Service *service, gconstpointer object)
 {
     const ModelPortal *portal = object;
@@ -123,6 +131,7 @@ static const PropertyRow properties[] = {
     { "Address",         get_address,          FALSE },
     { "Port",            get_port,             FALSE },
     { "Interface",       get_interface,        FALSE },
+    { "AnnounceAddress", get_announce,         FALSE },
     { "Group",           get_group,            FALSE },
     { "Origin",          get_origin,           FALSE },
     { "State",           get_state,            FALSE },

@@ -11,6 +11,7 @@
 #include "bus/call.h"
 #include "bus/generated.h"
 #include "bus/get.h"
+#include "bus/job.h"
 #include "bus/path.h"
 #include "bus/text.h"
 #include "util/error.h"
@@ -79,11 +80,20 @@ get_initiator_alias(Service *service, gconstpointer object)
     return text_variant(session->initiator_alias);
 }
 
-/* How initiators prove who they are is not asked for: who may reach an open target may use it. */
 static GVariant *
 get_authentication_method(Service *service, gconstpointer object)
 {
-    return g_variant_new_string("None");
+    const ModelSession *session = object;
+
+    return g_variant_new_string(session->chap_user != NULL ? "CHAP" : "None");
+}
+
+static GVariant *
+get_chap_user(Service *service, gconstpointer object)
+{
+    const ModelSession *session = object;
+
+    return text_variant(session->chap_user);
 }
 
 static GVariant *
@@ -154,6 +164,27 @@ run_terminate(Call *call, gpointer object)
     service_terminate_session(call->context->service, session->tsih, &change, call_on_done, call);
 }
 
+static gboolean
+check_request_logout(Call *call, gconstpointer object, GError **ret_error)
+{
+    guint seconds;
+
+    return job_get_timeout(call, &seconds, ret_error);
+}
+
+static void
+run_request_logout(Call *call, gpointer object)
+{
+    const ModelSession *session = object;
+    ChangeOptions change = call_change(call);
+    guint seconds;
+
+    (void)job_get_timeout(call, &seconds, NULL);
+    call->planned = g_strdup(PATH_NONE);
+    service_request_logout(call->context->service, session->tsih, seconds, &change, call_on_job,
+                           call);
+}
+
 /* clang-format off */
 static const PropertyRow properties[] = {
     { "Tsih",                  get_tsih,                  FALSE },
@@ -163,6 +194,7 @@ static const PropertyRow properties[] = {
     { "InitiatorName",         get_initiator_name,        FALSE },
     { "InitiatorAlias",        get_initiator_alias,       FALSE },
     { "AuthenticationMethod",  get_authentication_method, FALSE },
+    { "ChapUser",              get_chap_user,             FALSE },
     { "State",                 get_state,                 FALSE },
     { "EstablishedAt",         get_established_at,        FALSE },
     { "Connections",           get_connections,           FALSE },
@@ -172,10 +204,18 @@ static const PropertyRow properties[] = {
     { NULL,                    NULL,                      FALSE },
 };
 
+static const OptionRow logout_rows[] = {
+    { "timeout", "t" },
+    { NULL,      NULL },
+};
+
+static const OptionTable logout_options = { .rows = logout_rows, .with_common = TRUE };
+
 static const MethodRow methods[] = {
-    { "Terminate",     NULL, NULL,                 run_terminate },
-    { "GetStatistics", NULL, get_statistics_check, get_statistics_run },
-    { NULL,            NULL, NULL,                 NULL },
+    { "RequestLogout", &logout_options, check_request_logout, run_request_logout },
+    { "Terminate",     NULL,            NULL,                 run_terminate },
+    { "GetStatistics", NULL,            get_statistics_check, get_statistics_run },
+    { NULL,            NULL,            NULL,                 NULL },
 };
 /* clang-format on */
 

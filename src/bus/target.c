@@ -8,10 +8,13 @@
  * the bus and nothing else; from there on the model's names are used.
  */
 
+#include "bus/account.h"
+#include "bus/acl.h"
 #include "bus/call.h"
 #include "bus/errors.h"
 #include "bus/generated.h"
 #include "bus/get.h"
+#include "bus/job.h"
 #include "bus/path.h"
 #include "bus/text.h"
 #include "model/access-state.h"
@@ -122,6 +125,46 @@ get_access_mode(Service *service, gconstpointer object)
 }
 
 static GVariant *
+get_authentication(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return text_variant(target->spec->authentication);
+}
+
+static GVariant *
+get_chap_user(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return text_variant(target->account.user);
+}
+
+static GVariant *
+get_has_secret(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return g_variant_new_boolean(target->account.user[0] != '\0');
+}
+
+static GVariant *
+get_mutual_user(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return text_variant(target->account.mutual_user);
+}
+
+static GVariant *
+get_has_mutual_secret(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return g_variant_new_boolean(target->account.mutual_user[0] != '\0');
+}
+
+static GVariant *
 get_parameters(Service *service, gconstpointer object)
 {
     const ModelTarget *target = object;
@@ -137,6 +180,14 @@ get_parameters(Service *service, gconstpointer object)
     }
 
     return g_variant_builder_end(&builder);
+}
+
+static GVariant *
+get_redirect(Service *service, gconstpointer object)
+{
+    const ModelTarget *target = object;
+
+    return g_variant_new("(sb)", target->spec->redirect, target->spec->redirect_permanent);
 }
 
 static GVariant *
@@ -168,14 +219,23 @@ static gboolean
 check_disable(Call *call, gconstpointer object, GError **ret_error)
 {
     const char *mode = "refuse";
+    guint64 timeout_us;
+    guint seconds;
 
     (void)options_get(&call->options, "mode", "&s", &mode);
-    if (g_str_equal(mode, "refuse") || g_str_equal(mode, "abort"))
-        return TRUE;
-
-    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
-                "Mode “%.100s” is not known, it must be “refuse” or “abort”", mode);
-    return FALSE;
+    if (g_str_equal(mode, "drain"))
+        return job_get_timeout(call, &seconds, ret_error);
+    if (!g_str_equal(mode, "refuse") && !g_str_equal(mode, "abort")) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "Mode “%.100s” is not known, it must be “refuse”, “drain” or “abort”", mode);
+        return FALSE;
+    }
+    if (options_get(&call->options, "timeout", "t", &timeout_us)) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "Option “timeout” only goes with mode “drain”");
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static void
@@ -184,10 +244,32 @@ run_disable(Call *call, gpointer object)
     const ModelTarget *target = object;
     ChangeOptions change = call_change(call);
     const char *mode = "refuse";
+    guint seconds;
 
     (void)options_get(&call->options, "mode", "&s", &mode);
+    if (g_str_equal(mode, "drain")) {
+        (void)job_get_timeout(call, &seconds, NULL);
+        call->planned = g_strdup(PATH_NONE);
+        service_drain_target(call->context->service, target->spec->name, seconds, &change,
+                             call_on_job, call);
+        return;
+    }
+
     service_disable_target(call->context->service, target->spec->name, g_str_equal(mode, "abort"),
                            &change, call_on_done_without_job, call);
+}
+
+static void
+run_set_redirect(Call *call, gpointer object)
+{
+    const ModelTarget *target = object;
+    ChangeOptions change = call_change(call);
+    const char *address;
+    gboolean permanent;
+
+    g_variant_get(call->parameters, "(&sb@a{sv})", &address, &permanent, NULL);
+    service_set_target_redirect(call->context->service, target->spec->name, address, permanent,
+                                &change, call_on_done, call);
 }
 
 static void
@@ -223,6 +305,19 @@ run_set_access_mode(Call *call, gpointer object)
     g_variant_get(call->parameters, "(&s@a{sv})", &mode, NULL);
     service_set_target_access_mode(call->context->service, target->spec->name, mode, &change,
                                    call_on_done, call);
+}
+
+static void
+run_set_authentication(Call *call, gpointer object)
+{
+    const ModelTarget *target = object;
+    ChangeOptions change = call_change(call);
+    ServiceAccount account = account_from_options(&call->options, "user");
+    const char *method;
+
+    g_variant_get(call->parameters, "(&s@a{sv})", &method, NULL);
+    service_set_target_authentication(call->context->service, target->spec->name, method, &account,
+                                      &change, call_on_done, call);
 }
 
 static const Key *
@@ -389,15 +484,22 @@ static const PropertyRow properties[] = {
     { "PortalGroups", get_portal_groups, FALSE },
     { "AluaStates",   get_alua_states,   FALSE },
     { "AccessMode",   get_access_mode,   FALSE },
+    { "AuthenticationMethod", get_authentication, FALSE },
+    { "HasSecret",    get_has_secret,    FALSE },
+    { "ChapUser",     get_chap_user,     FALSE },
+    { "HasMutualSecret", get_has_mutual_secret, FALSE },
+    { "MutualChapUser", get_mutual_user, FALSE },
     { "Parameters",   get_parameters,    FALSE },
+    { "Redirect",     get_redirect,      FALSE },
     { "SessionCount", get_session_count, TRUE },
     { "Persistent",   get_persistent,    FALSE },
     { NULL,           NULL,              FALSE },
 };
 
 static const OptionRow disable_rows[] = {
-    { "mode", "s" },
-    { NULL,   NULL },
+    { "mode",    "s" },
+    { "timeout", "t" },
+    { NULL,      NULL },
 };
 
 static const OptionRow delete_rows[] = {
@@ -412,8 +514,12 @@ static const MethodRow methods[] = {
     { "Enable",            NULL,                NULL,          run_enable },
     { "Disable",           &disable_options,    check_disable, run_disable },
     { "SetAlias",          NULL,                NULL,          run_set_alias },
+    { "SetRedirect",       NULL,                NULL,          run_set_redirect },
     { "SetParameters",     NULL,                NULL,          run_set_parameters },
     { "SetAccessMode",     NULL,                NULL,          run_set_access_mode },
+    { "SetAuthentication", &account_options,    NULL,          run_set_authentication },
+    { "AddAcl",            &acl_add_options,    acl_check_add, acl_run_add },
+    { "ListAcls",          &get_window_options, NULL,          acl_run_list },
     { "AddPortalGroup",    NULL,                check_group,   run_add_portal_group },
     { "RemovePortalGroup", NULL,                check_group,   run_remove_portal_group },
     { "AddLun",            &add_lun_options,    check_add_lun, run_add_lun },

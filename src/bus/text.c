@@ -17,7 +17,7 @@ text_escape(const char *text)
         if (c == (gunichar)-1 || c == (gunichar)-2) {
             g_string_append_printf(escaped, "\\x%02x", (guint8)*p++);
         } else if (g_unichar_iscntrl(c)) {
-            for (guint n = g_utf8_skip[(guint8)*p]; n > 0; n--)
+            for (guint n = (guint8)g_utf8_skip[(guint8)*p]; n > 0; n--)
                 g_string_append_printf(escaped, "\\x%02x", (guint8)*p++);
         } else {
             g_string_append_unichar(escaped, c);

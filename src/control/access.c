@@ -160,15 +160,17 @@ on_request(AluaRequest *request, gpointer data)
  */
 
 static AluaGroup
-describe_group(const GArray *states, guint16 tag)
+describe_group(const TargetSpec *spec, const GArray *states, guint16 tag)
 {
     const AccessState *state = access_states_find(states, tag);
+    guint16 port = target_spec_relative_port(spec, tag);
 
     if (state == NULL)
-        return (AluaGroup){ .tag = tag };
+        return (AluaGroup){ .tag = tag, .relative_port = port };
 
     return (AluaGroup){
         .tag = tag,
+        .relative_port = port,
         .state = (AluaState)state->state,
         .status = state->is_explicit ? ALUA_STATUS_EXPLICIT : ALUA_STATUS_IMPLICIT,
         .preferred = state->preferred,
@@ -190,7 +192,7 @@ access_fill_map(Service *service, const ModelTarget *target, LunMap *map)
         const ModelPortalGroup *group = g_ptr_array_index(groups, i);
 
         if (target_spec_has_group(target->spec, group->spec->tag))
-            filled[n++] = describe_group(states, group->spec->tag);
+            filled[n++] = describe_group(target->spec, states, group->spec->tag);
     }
     lun_map_set_alua(map, filled, n, &control);
 }

@@ -133,7 +133,10 @@ commit_create(Operation *operation)
     backstore = model_add_backstore(service->model, spec, keeps ? backstore_spec_dup(spec) : NULL,
                                     keeps ? MODEL_ORIGIN_STATE : MODEL_ORIGIN_RUNTIME);
     storage_describe(backstore);
-    storage_attach(service->storage, backstore, operation->store, operation->allocated_size);
+    if (operation->store != NULL)
+        storage_attach(service->storage, backstore, operation->store, operation->allocated_size);
+    else
+        storage_set_empty(service->storage, backstore);
     operation_record(operation);
     operation_finish(operation, backstore);
 }
@@ -152,11 +155,27 @@ on_create_saved(const GError *error, gpointer data)
     commit_create(operation);
 }
 
+/* The storage is open, or there is none to be opened */
+static void
+save_create(Operation *operation)
+{
+    g_autoptr(BackstoreSpec) spec = NULL;
+
+    if (!operation->options.persist) {
+        commit_create(operation);
+        return;
+    }
+
+    spec = backstore_spec_dup(operation->backstore_spec);
+    settle_creation(spec);
+    store_save(operation->service->store, MODEL_BACKSTORE, spec->name,
+               keyfile_format_backstore(spec), on_create_saved, operation);
+}
+
 static void
 on_create_opened(Backstore *store, guint64 allocated_size, const GError *error, gpointer data)
 {
     Operation *operation = data;
-    g_autoptr(BackstoreSpec) spec = NULL;
 
     if (store == NULL) {
         operation_fail(operation, g_error_copy(error));
@@ -171,15 +190,7 @@ on_create_opened(Backstore *store, guint64 allocated_size, const GError *error, 
         undo_create(operation);
         return;
     }
-    if (!operation->options.persist) {
-        commit_create(operation);
-        return;
-    }
-
-    spec = backstore_spec_dup(operation->backstore_spec);
-    settle_creation(spec);
-    store_save(operation->service->store, MODEL_BACKSTORE, spec->name,
-               keyfile_format_backstore(spec), on_create_saved, operation);
+    save_create(operation);
 }
 
 static void
@@ -191,6 +202,8 @@ run_create(Operation *operation)
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);
+    else if (backstore_spec_is_empty(operation->backstore_spec))
+        save_create(operation);
     else
         storage_open(operation->service->storage, operation->backstore_spec, on_create_opened,
                      operation);
@@ -257,7 +270,7 @@ commit_delete(Operation *operation)
     storage_detach(service->storage, backstore, path, on_detached, operation);
     model_remove_backstore(service->model, backstore);
     reservations_forget(service, operation->name);
-    erasures_forget(service, operation->name);
+    records_forget(service, operation->name);
     operation_record(operation);
 }
 

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "control/secrets.h"
 #include "control/service-private.h"
 #include "model/schema.h"
 #include "util/error.h"
@@ -119,9 +120,9 @@ change_target(Operation *operation)
         commit_edit(operation);
 }
 
-static Operation *
-new_edit(Service *service, const char *name, const ChangeOptions *options, TargetEditFn edit,
-         ServiceDoneFn done, gpointer user_data)
+Operation *
+change_target_new(Service *service, const char *name, const ChangeOptions *options,
+                  TargetEditFn edit, ServiceDoneFn done, gpointer user_data)
 {
     Operation *operation =
         new_target_operation(service, name, options, change_target, done, user_data);
@@ -137,12 +138,21 @@ edit_enable(const Operation *operation, TargetSpec *spec, GError **ret_error)
     return TRUE;
 }
 
+static void
+after_enable(Operation *operation)
+{
+    logout_end_drain(operation->service, operation->name);
+    operation_finish(operation, NULL);
+}
+
 void
 service_enable_target(Service *service, const char *name, const ChangeOptions *options,
                       ServiceDoneFn done, gpointer user_data)
 {
-    operation_submit(new_edit(service, name, options, edit_enable, done, user_data), "EnableTarget",
-                     name);
+    Operation *operation = change_target_new(service, name, options, edit_enable, done, user_data);
+
+    operation->after = after_enable;
+    operation_submit(operation, "EnableTarget", name);
 }
 
 static gboolean
@@ -181,7 +191,7 @@ void
 service_disable_target(Service *service, const char *name, gboolean abort,
                        const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_disable, done, user_data);
+    Operation *operation = change_target_new(service, name, options, edit_disable, done, user_data);
 
     operation->flag = abort;
     operation->after = after_disable;
@@ -199,7 +209,7 @@ void
 service_set_target_alias(Service *service, const char *name, const char *alias,
                          const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_alias, done, user_data);
+    Operation *operation = change_target_new(service, name, options, edit_alias, done, user_data);
 
     operation->text = g_strdup(alias);
     operation_submit(operation, "SetTargetAlias", name);
@@ -232,7 +242,8 @@ void
 service_set_target_parameters(Service *service, const char *name, GVariant *parameters,
                               const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_parameters, done, user_data);
+    Operation *operation =
+        change_target_new(service, name, options, edit_parameters, done, user_data);
 
     operation->parameters = g_variant_ref_sink(parameters);
     operation_submit(operation, "SetTargetParameters", name);
@@ -249,7 +260,8 @@ void
 service_set_target_access_mode(Service *service, const char *name, const char *mode,
                                const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_access_mode, done, user_data);
+    Operation *operation =
+        change_target_new(service, name, options, edit_access_mode, done, user_data);
 
     operation->text = g_strdup(mode);
     operation_submit(operation, "SetTargetAccessMode", name);
@@ -288,7 +300,8 @@ service_add_target_portal_group(Service *service, const char *name, guint16 tag,
                                 const ChangeOptions *options, ServiceDoneFn done,
                                 gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_add_group, done, user_data);
+    Operation *operation =
+        change_target_new(service, name, options, edit_add_group, done, user_data);
 
     operation->number = tag;
     operation_hold_number(operation, MODEL_PORTAL_GROUP, tag);
@@ -342,7 +355,8 @@ service_remove_target_portal_group(Service *service, const char *name, guint16 t
                                    const ChangeOptions *options, ServiceDoneFn done,
                                    gpointer user_data)
 {
-    Operation *operation = new_edit(service, name, options, edit_remove_group, done, user_data);
+    Operation *operation =
+        change_target_new(service, name, options, edit_remove_group, done, user_data);
 
     operation->number = tag;
     operation_hold_number(operation, MODEL_PORTAL_GROUP, tag);
@@ -435,7 +449,8 @@ service_add_lun(Service *service, const char *target_name, const char *backstore
                 gint32 number, gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
                 gpointer user_data)
 {
-    Operation *operation = new_edit(service, target_name, options, edit_add_lun, done, user_data);
+    Operation *operation =
+        change_target_new(service, target_name, options, edit_add_lun, done, user_data);
 
     operation->run = run_add_lun;
     operation->after = after_add_lun;
@@ -468,7 +483,7 @@ service_delete_lun(Service *service, const char *target_name, guint16 number, gb
                    const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
 {
     Operation *operation =
-        new_edit(service, target_name, options, edit_delete_lun, done, user_data);
+        change_target_new(service, target_name, options, edit_delete_lun, done, user_data);
 
     operation->number = number;
     operation->flag = force;
@@ -518,7 +533,8 @@ service_set_lun_read_only(Service *service, const char *target_name, guint16 num
                           gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
                           gpointer user_data)
 {
-    Operation *operation = new_edit(service, target_name, options, edit_read_only, done, user_data);
+    Operation *operation =
+        change_target_new(service, target_name, options, edit_read_only, done, user_data);
 
     operation->number = number;
     operation->flag = read_only;
@@ -723,6 +739,8 @@ commit_create(Operation *operation)
         model_add_target(service->model, spec, keeps ? target_spec_dup(spec) : NULL,
                          keeps ? MODEL_ORIGIN_STATE : MODEL_ORIGIN_RUNTIME);
 
+    /* Of a target of this name that was here before */
+    secrets_forget(service, spec->name, FALSE);
     operation_record(operation);
     operation->next = after_create;
     publish_target(service, target, on_edit_published, operation);
@@ -788,7 +806,9 @@ on_removed(gpointer data)
     ModelTarget *target = model_find_target(model, operation->name);
 
     operation_reserve_if_kept(operation, MODEL_TARGET, target->saved != NULL);
+    secrets_forget(operation->service, operation->name, target->saved != NULL && !operation->keeps);
     model_remove_target(model, target);
+    secrets_describe(operation->service);
     operation_record(operation);
     operation_finish(operation, NULL);
 }

@@ -26,7 +26,8 @@ typedef struct {
 } ConfigureLoad;
 
 /* The order of adding */
-static const ModelKind kinds[] = { MODEL_PORTAL_GROUP, MODEL_BACKSTORE, MODEL_TARGET };
+static const ModelKind kinds[] = { MODEL_SETTINGS, MODEL_PORTAL_GROUP, MODEL_INITIATOR_GROUP,
+                                   MODEL_BACKSTORE, MODEL_TARGET };
 
 void
 configure_report(const char *path, const char *reason)
@@ -119,6 +120,16 @@ configure_report_missing(const Model *model, const StoreEntry *entry, const Targ
                                  lun->number, lun->backstore);
         configure_report(entry->path, reason);
     }
+    for (guint i = 0; i < spec->acls->len; i++) {
+        const AclSpec *acl = g_ptr_array_index(spec->acls, i);
+        g_autofree char *reason = NULL;
+
+        if (acl->group[0] == '\0' || model_find_initiator_group(model, acl->group) != NULL)
+            continue;
+        reason = g_strdup_printf("An access rule is for initiator group “%s”, which does not exist",
+                                 acl->group);
+        configure_report(entry->path, reason);
+    }
 }
 
 static gboolean
@@ -142,8 +153,38 @@ add_target(Model *model, StoreEntry *entry, GError **ret_error)
 }
 
 static gboolean
+add_initiator_group(Model *model, StoreEntry *entry, GError **ret_error)
+{
+    InitiatorGroupSpec *spec = entry->object.initiator_group;
+
+    if (model_find_initiator_group(model, spec->name) != NULL)
+        return fail_exists(entry->name, ret_error);
+
+    entry->object.initiator_group = NULL;
+    (void)model_add_initiator_group(model, initiator_group_spec_dup(spec), spec, entry->origin);
+    return TRUE;
+}
+
+static gboolean
+add_settings(Model *model, StoreEntry *entry, GError **ret_error)
+{
+    SettingsSpec *spec = entry->object.settings;
+
+    if (model->saved_settings != NULL)
+        return fail_exists(entry->name, ret_error);
+
+    entry->object.settings = NULL;
+    model_set_settings(model, settings_spec_dup(spec), spec, entry->origin);
+    return TRUE;
+}
+
+static gboolean
 add_entry(Model *model, StoreEntry *entry, GError **ret_error)
 {
+    if (entry->object.kind == MODEL_SETTINGS)
+        return add_settings(model, entry, ret_error);
+    if (entry->object.kind == MODEL_INITIATOR_GROUP)
+        return add_initiator_group(model, entry, ret_error);
     if (entry->object.kind == MODEL_PORTAL_GROUP)
         return add_group(model, entry, ret_error);
     if (entry->object.kind == MODEL_BACKSTORE)
@@ -154,6 +195,10 @@ add_entry(Model *model, StoreEntry *entry, GError **ret_error)
 static gboolean
 is_known(const Model *model, const StoreEntry *entry)
 {
+    if (entry->object.kind == MODEL_SETTINGS)
+        return model->saved_settings != NULL;
+    if (entry->object.kind == MODEL_INITIATOR_GROUP)
+        return model_find_initiator_group(model, entry->name) != NULL;
     if (entry->object.kind == MODEL_PORTAL_GROUP)
         return model_find_portal_group(model, (guint16)g_ascii_strtoull(entry->name, NULL, 10)) !=
                NULL;

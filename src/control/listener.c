@@ -22,7 +22,7 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <net/if.h>
-#include <netinet/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -74,16 +74,6 @@ on_rested(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-/* TCP_NODELAY: a response must not wait for an acknowledgement. Keep-alive finds peers that are gone. */
-static void
-prepare_connection(int fd)
-{
-    const int on = 1;
-
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-}
-
 static gboolean
 is_shortage(int error)
 {
@@ -102,12 +92,12 @@ on_readable(gint fd, GIOCondition condition, gpointer data)
         if (connection < 0 && is_shortage(errno)) {
             listener->watch = 0;
             listener->back_off = g_timeout_add_seconds(BACK_OFF_SECONDS, on_rested, listener);
+            limits_report_descriptors(listener->service);
             return G_SOURCE_REMOVE;
         }
         if (connection < 0)
             break;
 
-        prepare_connection(connection);
         portal->n_accepted++;
         iscsi_service_add_connection(listener->service->iscsi, connection, portal->group->spec->tag,
                                      portal->id);

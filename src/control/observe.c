@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "control/jobs.h"
 #include "control/service-private.h"
 #include "util/log.h"
 
@@ -123,6 +124,7 @@ on_opened(Service *service, const IscsiEvent *event)
     session->initiator_name = g_strdup(text_or_empty(event->initiator_name));
     session->initiator_alias = g_strdup(text_or_empty(event->initiator_alias));
     session->established_at = event->wall_time;
+    session->chap_user = g_strdup(event->chap_user);
     session->remote_address = g_strdup(host);
     session->parameters = describe_params(event->params);
     g_ptr_array_add(session->connections, make_connection(service, session, event));
@@ -145,7 +147,9 @@ on_closed(Service *service, const IscsiEvent *event)
         model_remove_session(service->model, session);
     if (!discovery)
         log_from_peer(service, EVENT_SESSION_CLOSED, event);
+    memory_note_end(service);
     operation_check_waits(service);
+    jobs_poll(service->jobs);
     systemd_update(service->systemd);
 }
 
@@ -185,13 +189,16 @@ observe_event(const IscsiEvent *event, gpointer data)
         break;
     case ISCSI_EVENT_LOGIN_REFUSED:
         count_refused(service, event);
-        log_from_peer(service, EVENT_LOGIN_REFUSED, event);
+        if (!limits_observe(service, event))
+            rejection_report(service, event);
         break;
     case ISCSI_EVENT_CONNECTION_LOST:
+        (void)limits_observe(service, event);
         log_from_peer(service, EVENT_CONNECTION_LOST, event);
         break;
     case ISCSI_EVENT_PROTOCOL_ERROR:
-        log_from_peer(service, EVENT_PROTOCOL_ERROR, event);
+        if (!limits_observe(service, event))
+            log_from_peer(service, EVENT_PROTOCOL_ERROR, event);
         break;
     case ISCSI_EVENT_DIGEST_ERROR:
         log_from_peer(service, EVENT_DIGEST_ERROR, event);
@@ -201,6 +208,9 @@ observe_event(const IscsiEvent *event, gpointer data)
         break;
     case ISCSI_EVENT_BACKSTORE_ERROR:
         on_backstore_error(service, event);
+        break;
+    case ISCSI_EVENT_LIMIT:
+        (void)limits_observe(service, event);
         break;
     case ISCSI_EVENT_CONNECTIONS:
         break;

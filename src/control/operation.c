@@ -65,6 +65,9 @@ operation_free(Operation *operation)
     target_spec_free(operation->new_spec);
     target_spec_free(operation->new_saved);
     portal_group_spec_free(operation->group_spec);
+    settings_spec_free(operation->settings_spec);
+    settings_spec_free(operation->settings_saved);
+    access_change_free(operation->access);
     g_free(operation->wait_target);
     g_free(operation);
 }
@@ -290,6 +293,14 @@ operation_save(Operation *operation, ModelKind kind, const char *name, char *tex
 {
     operation->next = next;
     store_save(operation->service->store, kind, name, text, on_saved, operation);
+}
+
+void
+operation_save_record(Operation *operation, StoreRecord record, const char *name, char *text,
+                      OperationFn next)
+{
+    operation->next = next;
+    store_save_record(operation->service->store, record, name, text, on_saved, operation);
 }
 
 void

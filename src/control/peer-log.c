@@ -18,10 +18,9 @@
 #include "control/service-private.h"
 #include "util/log.h"
 
-#define ENTRIES_A_MINUTE 10
-#define WINDOW           (60 * G_USEC_PER_SEC)
-#define PEERS_MAX        1024
-#define STRANGERS        "other addresses"
+#define WINDOW    (60 * G_USEC_PER_SEC)
+#define PEERS_MAX 1024
+#define STRANGERS "other addresses"
 
 typedef struct {
     const char *address; /* the key */
@@ -32,14 +31,16 @@ typedef struct {
 
 struct PeerLog {
     GHashTable *peers; /* address without port to Peer */
+    guint entries_a_minute;
     guint timer;
 };
 
 PeerLog *
-peer_log_new(void)
+peer_log_new(guint entries_a_minute)
 {
     PeerLog *log = g_new0(PeerLog, 1);
 
+    log->entries_a_minute = entries_a_minute;
     log->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     return log;
 }
@@ -141,7 +142,7 @@ peer_log_admit(PeerLog *log, const Address *remote)
         summarize(peer);
         *peer = (Peer){ .address = peer->address, .begin = now };
     }
-    if (peer->n_logged < ENTRIES_A_MINUTE) {
+    if (peer->n_logged < log->entries_a_minute) {
         peer->n_logged++;
         return TRUE;
     }

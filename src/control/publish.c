@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "control/isns-plan.h"
 #include "control/service-private.h"
 #include "util/log.h"
 
@@ -49,20 +50,35 @@ fill_params(const TargetParameters *from, IscsiTarget *snapshot)
     snapshot->nop_interval = from->nop_interval;
     snapshot->nop_timeout = from->nop_timeout;
     snapshot->max_sessions = from->max_sessions;
+    snapshot->async_events = from->async_events;
+}
+
+/* One for each portal group through which @target is reached */
+static void
+add_ports(const Model *model, const ModelTarget *target, GArray *ports)
+{
+    for (guint i = 0; i < model->portal_groups->len; i++) {
+        const ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
+        LuPort port = { .relative_port = target_spec_relative_port(target->spec, group->spec->tag),
+                        .target = lu_target_id(target->spec->name) };
+
+        if (target_spec_has_group(target->spec, group->spec->tag))
+            g_array_append_val(ports, port);
+    }
 }
 
 /* The ports of all targets that have @backstore: what an initiator may mean by “all target ports” */
 static void
-tell_ports(const ModelBackstore *backstore, Lu *lu)
+tell_ports(const Model *model, const ModelBackstore *backstore, Lu *lu)
 {
-    g_autofree guint16 *ports = g_new0(guint16, backstore->luns->len + 1);
+    g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(LuPort));
 
     for (guint i = 0; i < backstore->luns->len; i++) {
         const ModelLun *lun = g_ptr_array_index(backstore->luns, i);
 
-        ports[i] = lun->target->spec->relative_port;
+        add_ports(model, lun->target, ports);
     }
-    lu_set_target_ports(lu, ports, backstore->luns->len);
+    lu_set_target_ports(lu, (const LuPort *)(gconstpointer)ports->data, ports->len);
 }
 
 static LunMap *
@@ -73,14 +89,29 @@ make_map(Service *service, const ModelTarget *target)
 
     for (guint i = 0; i < target->luns->len; i++) {
         const ModelLun *lun = g_ptr_array_index(target->luns, i);
+        const LunSpec *spec = target_spec_find_lun(target->spec, lun->number, NULL);
         Lu *lu = lun->backstore != NULL ? storage_need_lu(service->storage, lun->backstore) : NULL;
 
         if (lu == NULL)
             continue;
-        tell_ports(lun->backstore, lu);
-        entries[n++] = (LunEntry){ .lun = lun->number, .lu = lu, .read_only = lun->read_only };
+        tell_ports(service->model, lun->backstore, lu);
+        /* That the backstore is read-only its unit knows */
+        entries[n++] = (LunEntry){ .lun = lun->number,
+                                   .lu = lu,
+                                   .read_only = spec != NULL && spec->read_only };
     }
     return lun_map_new(entries, n);
+}
+
+gboolean
+publish_portal_address(const ModelPortal *portal, Address *ret_address)
+{
+    if (portal->announce[0] != '\0')
+        return address_parse(portal->announce, portal->port, ret_address, NULL);
+    if (!address_parse(portal->address, portal->port, ret_address, NULL))
+        return FALSE;
+    address_set_port(ret_address, portal->port);
+    return TRUE;
 }
 
 static void
@@ -88,12 +119,8 @@ announce_portal(GArray *announces, const ModelPortal *portal)
 {
     IscsiAnnounce announce = { .tag = portal->group->spec->tag };
 
-    if (portal->state != PORTAL_LISTENING)
-        return;
-    if (address_parse(portal->address, portal->port, &announce.address, NULL)) {
-        address_set_port(&announce.address, portal->port);
+    if (portal->state == PORTAL_LISTENING && publish_portal_address(portal, &announce.address))
         g_array_append_val(announces, announce);
-    }
 }
 
 static void
@@ -131,18 +158,31 @@ make_snapshot(Service *service, const ModelTarget *target)
     snapshot->enabled = spec->enabled;
     snapshot->access =
         strcmp(spec->access_mode, "open") == 0 ? ISCSI_ACCESS_OPEN : ISCSI_ACCESS_CLOSED;
+    redirect_fill_snapshot(spec, snapshot);
     fill_portals(service->model, target, snapshot);
     fill_params(&spec->parameters, snapshot);
     snapshot->map = make_map(service, target);
     access_fill_map(service, target, snapshot->map);
+    acl_fill_snapshot(service, target, snapshot);
     return snapshot;
+}
+
+void
+publish_target_closing(Service *service, ModelTarget *target, gboolean closes_denied,
+                       IscsiDoneFn done, gpointer user_data)
+{
+    IscsiTarget *snapshot;
+
+    publish_update_states(service);
+    snapshot = make_snapshot(service, target);
+    snapshot->closes_denied = closes_denied;
+    iscsi_service_set_target(service->iscsi, snapshot, done, user_data);
 }
 
 void
 publish_target(Service *service, ModelTarget *target, IscsiDoneFn done, gpointer user_data)
 {
-    publish_update_states(service);
-    iscsi_service_set_target(service->iscsi, make_snapshot(service, target), done, user_data);
+    publish_target_closing(service, target, FALSE, done, user_data);
 }
 
 /* Counts down what publish_all() has under way */
@@ -278,4 +318,5 @@ publish_update_states(Service *service)
             update_lun_state(service, g_ptr_array_index(target->luns, j));
     }
     systemd_update(service->systemd);
+    isns_plan_update(service);
 }

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "control/secrets.h"
 #include "control/service-private.h"
 #include "model/keyfile.h"
 #include "model/schema.h"
@@ -253,6 +254,7 @@ remove_groups(Reload *reload)
             listener_close(g_ptr_array_index(group->portals, j));
         model_remove_portal_group(service->model, group);
     }
+    initiator_groups_drop(service, reload->entries);
 
     reload->n_left = 1;
     reload->next = finish;
@@ -340,10 +342,16 @@ apply(Operation *operation, GPtrArray *entries)
     model_unreserve_all(service->model);
     change_groups(reload);
     check_backstores(reload);
+    initiator_groups_follow(service, entries);
+    configure_add(service->model, entries, MODEL_SETTINGS, TRUE);
     configure_add(service->model, entries, MODEL_PORTAL_GROUP, TRUE);
+    configure_add(service->model, entries, MODEL_INITIATOR_GROUP, TRUE);
     configure_add(service->model, entries, MODEL_BACKSTORE, TRUE);
     change_targets(reload);
     configure_add(service->model, entries, MODEL_TARGET, TRUE);
+    secrets_describe(service);
+    settings_publish(service);
+    limits_apply(service);
     open_new_portals(service);
     storage_retry(service->storage);
     publish_all(service, count_down, reload);

@@ -159,8 +159,8 @@ on_persist(LuPersist *persist, gpointer data)
 
     save = g_new0(ReservationSave, 1);
     *save = (ReservationSave){ .service = service, .persist = persist, .kept = kept };
-    store_save_reservations(service->store, name, persist->keep ? g_strdup(persist->text) : NULL,
-                            on_saved, save);
+    store_save_record(service->store, STORE_RESERVATIONS, name,
+                      persist->keep ? g_strdup(persist->text) : NULL, on_saved, save);
 }
 
 void
@@ -203,7 +203,7 @@ reservations_forget(Service *service, const char *name)
     const Kept *kept = g_hash_table_lookup(service->reservations, name);
 
     if (kept != NULL && kept->is_stored)
-        store_save_reservations(service->store, name, NULL, on_forgotten, NULL);
+        store_save_record(service->store, STORE_RESERVATIONS, name, NULL, on_forgotten, NULL);
     (void)g_hash_table_remove(service->reservations, name);
 }
 
@@ -233,5 +233,5 @@ reservations_init(Service *service)
 void
 reservations_load(Service *service)
 {
-    store_load_reservations(service->store, on_loaded, service);
+    store_load_records(service->store, STORE_RESERVATIONS, on_loaded, service);
 }

@@ -23,23 +23,45 @@
  *     operation.c      the queue of operations, their common steps
  *     change-*.c       the operations
  *     resize.c         the operation that changes a size
+ *     change-medium.c  the operations that load and eject a medium
+ *     read-only.c      the operation that makes a backstore read-only, or writable
+ *     change-settings.c what holds for the whole service
+ *     isns-plan.c      what is registered with an iSNS server
+ *     isns.c           the thread that registers it
+ *     isns-call.c      one question to the server
+ *     isns-message.c   messages of iSNS
+ *     faults.c         trouble on purpose
  *     access.c         asymmetric access states, also at the wish of initiators
+ *     acl.c            access rules and authentication of targets
+ *     initiator-group.c  groups of initiators, discovery, algorithms of CHAP
+ *     secrets.c        CHAP accounts, in memory and in sealed files
+ *     seal.c           how a file is sealed
+ *     rejection.c      refused logins: what to do about them
  *     configure.c      from key files to the model
  *     reload.c         the same while the service runs
  *     storage.c        opening, retrying and closing backstores, and their LUs
  *     reservations.c   what is kept of persistent reservations
+ *     records.c        what is kept of erasings under way and of saved mode parameters
  *     publish.c        snapshots of targets for the workers
+ *     limits.c         what peers may use of us
+ *     memory.c         what the allocator keeps is given back
  *     listener.c       sockets of portals
  *     observe.c        what workers report: sessions, refusals, errors
  *     peer-log.c       rate limit of what peers can cause
+ *     jobs.c           jobs: beginning, progress, end
+ *     logout.c         jobs that wait for initiators to log out
  *     statistics.c     counters
  *     systemd.c        READY, STATUS, WATCHDOG
  */
 
 typedef struct Operation Operation;
+typedef struct AccessChange AccessChange; /* access-change.h */
+typedef struct Secrets Secrets;           /* secrets.h */
+typedef struct Jobs Jobs;
 typedef struct PeerLog PeerLog;
 typedef struct Systemd Systemd;
 typedef struct Storage Storage;
+typedef struct Isns Isns;
 
 #define BACKSTORES_MAX    4096U
 #define TARGETS_MAX       4096U
@@ -68,9 +90,18 @@ struct Service {
 
     List operations; /* of Operation, in order of asking */
     Storage *storage;
-    GHashTable *reservations; /* backstore to the last state of its reservations */
-    GHashTable *erasures;     /* backstore to the text of an erasing under way */
+    GHashTable *reservations;             /* backstore to the last state of its reservations */
+    GHashTable *records[STORE_N_RECORDS]; /* of the others: backstore to text */
+    Secrets *secrets;
+    ServiceRejectionFn rejection_fn; /* or NULL */
+    gpointer rejection_data;
     PeerLog *peer_log;
+    Jobs *jobs;
+    PeerLog *limit_log;
+    guint n_ended; /* sessions, since memory was given back */
+    guint memory_timer;
+    Isns *isns;
+    char *isns_plan; /* what was given to it last, as text */
     Systemd *systemd;
 
     gboolean started; /* accepting has begun */
@@ -92,7 +123,7 @@ void service_go_on_stopping(Service *service);
 typedef void (*OperationFn)(Operation *operation);
 typedef gboolean (*TargetEditFn)(const Operation *operation, TargetSpec *spec, GError **ret_error);
 
-#define OPERATION_KEYS_MAX 3
+#define OPERATION_KEYS_MAX 5
 
 struct Operation {
     ListLink link;
@@ -122,6 +153,7 @@ struct Operation {
     BackstoreSpec *backstore_spec;
     TargetSpec *target_spec;
     PortalSpec *portal_spec;
+    AccessChange *access;
 
     /* on the way */
     TargetEditFn edit;
@@ -130,8 +162,10 @@ struct Operation {
     TargetSpec *new_spec;
     TargetSpec *new_saved;
     PortalGroupSpec *group_spec;
-    gboolean keeps;   /* the file of the object is written */
-    Backstore *store; /* open, and not yet in the model */
+    SettingsSpec *settings_spec;
+    SettingsSpec *settings_saved; /* NULL: not kept */
+    gboolean keeps;               /* the file of the object is written */
+    Backstore *store;             /* open, and not yet in the model */
     guint64 allocated_size;
     guint64 new_size;
     guint16 wait_tsih; /* until this session has gone */
@@ -159,6 +193,10 @@ void operation_fail(Operation *operation, GError *error);
 void operation_save(Operation *operation, ModelKind kind, const char *name, char *text,
                     OperationFn next);
 
+/* The same for a record */
+void operation_save_record(Operation *operation, StoreRecord record, const char *name, char *text,
+                           OperationFn next);
+
 void operation_report_save_failure(const GError *error);
 
 /* A file stays behind because the change is not to be kept: its name cannot be used until the next start */
@@ -181,9 +219,33 @@ gboolean operation_is_any_running(const Service *service);
 
 /* change-target.c: replace the spec of a target by an edited copy, in file, model and data plane */
 void change_target(Operation *operation);
+Operation *change_target_new(Service *service, const char *name, const ChangeOptions *options,
+                             TargetEditFn edit, ServiceDoneFn done, gpointer user_data);
+
+/* change-settings.c: make effect of the model's settings, which may have changed */
+void settings_apply(Service *service);
+
+/* redirect.c */
+void redirect_fill_snapshot(const TargetSpec *spec, IscsiTarget *snapshot);
+
+/* logout.c: the target has been enabled, so a job that drains it ends */
+void logout_end_drain(Service *service, const char *target_name);
 
 /* access.c: the states of the target's groups, for its snapshot */
 void access_fill_map(Service *service, const ModelTarget *target, LunMap *map);
+
+/* acl.c, rejection.c */
+void access_change_free(AccessChange *change);
+void acl_fill_snapshot(const Service *service, const ModelTarget *target, IscsiTarget *snapshot);
+void rejection_report(Service *service, const IscsiEvent *event); /* it is to be told */
+
+/* initiator-group.c: what concerns all targets, for the workers */
+void settings_publish(Service *service);
+
+/* The running groups and settings become those of the files; @entries: of StoreEntry */
+void initiator_groups_follow(Service *service, const GPtrArray *entries);
+void initiator_groups_drop(Service *service,
+                           const GPtrArray *entries); /* that have no file any more */
 
 /*
  * storage.c
@@ -232,6 +294,24 @@ void storage_lose(Storage *storage, const ModelBackstore *backstore, const char 
 void storage_take_offline(Operation *operation, ModelBackstore *backstore);
 void storage_bring_online(Operation *operation, ModelBackstore *backstore);
 
+/* Close the open store and open it again as its spec says now. The keys are as above; operation->after
+ * is called then, with operation->error set where it cannot be opened. */
+void storage_reopen(Operation *operation, ModelBackstore *backstore);
+
+/* There is no medium in the drive, which is nothing wrong */
+void storage_set_empty(Storage *storage, ModelBackstore *backstore);
+
+/* The administrator has closed it */
+gboolean storage_is_offline(const ModelBackstore *backstore);
+
+/* Of a backstore whose path has just been removed: close the store and end @operation, which holds what
+ * it holds for storage_take_offline() */
+void storage_eject(Operation *operation, ModelBackstore *backstore);
+
+/* The medium whose path is the backstore's now: @store, which is taken, in the place of that of before */
+void storage_load(Storage *storage, ModelBackstore *backstore, Backstore *store,
+                  guint64 allocated_size);
+
 /* Another size for an open store: in a thread, the store only; and what initiators may use of it */
 typedef void (*StorageResizedFn)(const GError *error, gpointer user_data);
 void storage_resize(Storage *storage, const ModelBackstore *backstore, guint64 size,
@@ -255,10 +335,15 @@ gboolean storage_check_identity(const Model *model, const BackstoreSpec *spec, G
  */
 
 void publish_target(Service *service, ModelTarget *target, IscsiDoneFn done, gpointer user_data);
+/* @closes_denied: sessions that would not be let in any more end */
+void publish_target_closing(Service *service, ModelTarget *target, gboolean closes_denied,
+                            IscsiDoneFn done, gpointer user_data);
 void publish_all(Service *service, IscsiDoneFn done, gpointer user_data);
 void publish_users(Service *service,
                    const ModelBackstore *backstore); /* targets that have a LUN of it */
-void publish_update_states(Service *service);        /* states of targets follow those of portals */
+gboolean publish_portal_address(const ModelPortal *portal,
+                                Address *ret_address); /* what initiators are told */
+void publish_update_states(Service *service); /* states of targets follow those of portals */
 
 /*
  * listener.c
@@ -281,7 +366,17 @@ guint listener_count(const Service *service);                           /* porta
 
 void observe_event(const IscsiEvent *event, gpointer service);
 
-PeerLog *peer_log_new(void);
+/* limits.c: what peers may use, and who has wanted more */
+void limits_apply(Service *service); /* the settings may have changed */
+/* FALSE: it tells of no limit. Else it was counted and, if not too much is, logged. */
+gboolean limits_observe(Service *service, const IscsiEvent *event);
+void limits_report_descriptors(Service *service); /* none was left for a connection */
+
+/* memory.c: a session has ended; when many have, what they used is given back */
+void memory_note_end(Service *service);
+void memory_stop(Service *service);
+
+PeerLog *peer_log_new(guint entries_a_minute); /* of each address */
 void peer_log_free(PeerLog *log);
 gboolean peer_log_admit(PeerLog *log, const Address *peer); /* FALSE: not logged, counted */
 
@@ -301,6 +396,14 @@ void configure_report_missing(const Model *model, const StoreEntry *entry, const
 
 void reload_run(Operation *operation); /* service_reload() */
 
+/* faults.c: a store that no worker uses yet gets what is set for the backstore */
+void faults_begin(const ModelBackstore *backstore, Backstore *store);
+
+/* What is held by faults of a store that leaves goes on; before lu_release() of its unit */
+void faults_end(Service *service, Backstore *store);
+void faults_forget(ModelBackstore *backstore);
+void faults_stop(Service *service); /* nothing is held up any more: the service stops */
+
 /* reservations.c */
 void reservations_init(Service *service);
 
@@ -319,9 +422,10 @@ void reservations_ask(Service *service, Lu *lu);
 /* The backstore is deleted */
 void reservations_forget(Service *service, const char *name);
 
-/* erasures.c: the same for SANITIZE and FORMAT UNIT */
-void erasures_init(Service *service);
-void erasures_load(Service *service);
-gboolean erasures_check(const Service *service, const char *name, GError **ret_error);
-void erasures_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
-void erasures_forget(Service *service, const char *name);
+/* records.c: the same for erasings under way, and but for the check for saved mode parameters */
+void records_init(Service *service);
+void records_deinit(Service *service);
+void records_load(Service *service);
+gboolean records_check(const Service *service, const char *name, GError **ret_error);
+void records_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
+void records_forget(Service *service, const char *name);

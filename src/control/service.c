@@ -15,17 +15,19 @@
 
 #include <glib-unix.h>
 
+#include "control/isns-plan.h"
+#include "control/isns.h"
+#include "control/jobs.h"
+#include "control/secrets.h"
 #include "control/service-private.h"
 #include "util/error.h"
 #include "util/log.h"
 
-#define WORKERS_DEFAULT_MAX  8
-#define OFFLOAD_THREADS_MAX  32
-#define OPEN_THREADS_MAX     8
-#define OPEN_WAIT_SECONDS    30 /* the start does not wait longer for storage */
-#define SESSIONS_MAX_DEFAULT 4096
-#define LOGINS_MAX           256
-#define LOGIN_TIMEOUT        15
+#define WORKERS_DEFAULT_MAX 8
+#define OFFLOAD_THREADS_MAX 32
+#define OPEN_THREADS_MAX    8
+#define PEER_ENTRIES        10 /* in the journal, of one address in a minute */
+#define OPEN_WAIT_SECONDS   30 /* the start does not wait longer for storage */
 
 typedef struct {
     ServiceDoneFn done;
@@ -83,10 +85,6 @@ make_data_plane(Service *service)
         .control = &service->mailbox,
         .event_fn = observe_event,
         .user_data = service,
-        .max_sessions =
-            service->config.max_sessions != 0 ? service->config.max_sessions : SESSIONS_MAX_DEFAULT,
-        .max_logins = LOGINS_MAX,
-        .login_timeout = LOGIN_TIMEOUT,
     };
 
     service->iscsi = iscsi_service_new(&config);
@@ -152,10 +150,14 @@ service_new(const ServiceConfig *config, GError **ret_error)
     service->mailbox.event_fd = -1;
     service->model = model_new();
     service->waiters = g_array_new(FALSE, FALSE, sizeof(StopWaiter));
-    service->peer_log = peer_log_new();
+    service->jobs = jobs_new(service);
+    service->peer_log = peer_log_new(PEER_ENTRIES);
+    service->limit_log = peer_log_new(1);
     service->systemd = systemd_new(service, config->use_systemd);
     reservations_init(service);
-    erasures_init(service);
+    records_init(service);
+    service->secrets = secrets_new(config->credentials_dir);
+    service->config.credentials_dir = NULL;
     service->storage = storage_new(service);
     if (!service_init(service, ret_error)) {
         service_free(service);
@@ -181,6 +183,7 @@ service_free(Service *service)
 
     g_assert(list_is_empty(&service->operations));
 
+    isns_free(service->isns);
     if (service->iscsi != NULL)
         iscsi_service_free(service->iscsi);
     free_workers(service);
@@ -195,8 +198,13 @@ service_free(Service *service)
         mailbox_deinit(&service->mailbox);
     systemd_free(service->systemd);
     g_clear_pointer(&service->reservations, g_hash_table_unref);
-    g_clear_pointer(&service->erasures, g_hash_table_unref);
+    records_deinit(service);
+    secrets_free(service->secrets);
+    jobs_free(service->jobs);
     peer_log_free(service->peer_log);
+    g_free(service->isns_plan);
+    peer_log_free(service->limit_log);
+    memory_stop(service);
     model_free(service->model);
     g_array_unref(service->waiters);
     g_free(service->state_dir);
@@ -215,9 +223,13 @@ const char *const *
 service_get_features(void)
 {
     static const char *const features[] = { "discovery", "digests", "session-reinstatement",
-                                            "unmap", NULL };
+                                            "unmap",     "chap",    "access-rules",
+                                            "isns",      NULL };
+    static const char *const without_isns[] = { "discovery", "digests", "session-reinstatement",
+                                                "unmap",     "chap",    "access-rules",
+                                                NULL };
 
-    return features;
+    return isns_message_is_supported() ? features : without_isns;
 }
 
 /*
@@ -379,6 +391,9 @@ on_configured(gpointer data)
         return;
     }
 
+    secrets_describe(service);
+    settings_publish(service);
+    limits_apply(service);
     model_bump_generation(service->model);
     service->start = operation;
     operation->id = g_timeout_add_seconds(OPEN_WAIT_SECONDS, on_storage_timeout, service);
@@ -390,7 +405,8 @@ run_start(Operation *operation)
 {
     systemd_loading(operation->service->systemd);
     reservations_load(operation->service);
-    erasures_load(operation->service);
+    records_load(operation->service);
+    secrets_load(operation->service);
     configure_load(operation->service, on_configured, operation);
 }
 
@@ -403,6 +419,8 @@ service_start(Service *service, ServiceDoneFn done, gpointer user_data)
     /* Not backstores: they are opened meanwhile, by operations of their own */
     operation_hold(operation, MODEL_TARGET, "*");
     operation_hold(operation, MODEL_PORTAL_GROUP, "*");
+    operation_hold(operation, MODEL_INITIATOR_GROUP, "*");
+    operation_hold(operation, MODEL_SETTINGS, "*");
     operation_submit(operation, "Start", NULL);
 }
 
@@ -415,6 +433,8 @@ service_reload(Service *service, const ChangeOptions *options, ServiceDoneFn don
     operation_hold(operation, MODEL_BACKSTORE, "*");
     operation_hold(operation, MODEL_TARGET, "*");
     operation_hold(operation, MODEL_PORTAL_GROUP, "*");
+    operation_hold(operation, MODEL_INITIATOR_GROUP, "*");
+    operation_hold(operation, MODEL_SETTINGS, "*");
     operation_submit(operation, "Reload", NULL);
 }
 
@@ -489,7 +509,10 @@ service_stop(Service *service, ServiceDoneFn done, gpointer user_data)
     systemd_stopping(service->systemd);
     model_set_state(service->model, MODEL_STATE_STOPPING);
     storage_stop(service->storage);
+    faults_stop(service);
     listener_stop_retry(service);
+    if (service->isns != NULL)
+        isns_stop(service->isns);
     for_each_portal(service, close_portal);
     operation_fail_waiting(service);
     service_go_on_stopping(service);

@@ -30,15 +30,15 @@
 typedef struct Service Service;
 
 typedef struct {
-    const char *state_dir;  /* NULL: nothing is kept */
-    const char *config_dir; /* NULL: none */
-    guint n_workers;        /* 0: the number of processors, at most 8 */
+    const char *state_dir;       /* NULL: nothing is kept */
+    const char *config_dir;      /* NULL: none */
+    const char *credentials_dir; /* where systemd puts credentials; NULL: none. Read at once. */
+    guint n_workers;             /* 0: the number of processors, at most 8 */
     const char *const
         *listen; /* addresses, NULL-terminated or NULL: portals with origin "command-line" */
     gboolean use_sockets;        /* take the sockets that systemd passed */
     gboolean use_default_portal; /* listen on *:3260 when there is no other portal at all */
     gboolean use_systemd;        /* notify systemd: READY, STATUS, WATCHDOG */
-    guint max_sessions;          /* 0: 4096 */
 } ServiceConfig;
 
 /* What goes with every change */
@@ -51,6 +51,8 @@ typedef struct {
     const char *
         operation; /* for the audit event, as "CreateTarget iqn.…"; NULL: made up from the operation */
 } ChangeOptions;
+
+#define SERVICE_LOGOUT_SECONDS_MAX 600U
 
 /* persist, nothing expected, our own uid */
 void change_options_init(ChangeOptions *options);
@@ -86,6 +88,19 @@ const char *const *service_get_backstore_types(void);
 /* Short names of what this build can do, NULL-terminated */
 const char *const *service_get_features(void);
 
+/* One of the settings that hold for the whole service: as a key and a value of its file */
+typedef struct {
+    const char *key; /* "IsnsServer" */
+    const char *text;
+} SettingsChange;
+
+/**
+ * service_change_settings() - change some of them, or none
+ * @changes: keys that the schema has; ends with a NULL key
+ */
+void service_change_settings(Service *service, const SettingsChange *changes,
+                             const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
 /*
  * Backstores
  */
@@ -97,6 +112,26 @@ void service_create_backstore(Service *service, const BackstoreSpec *spec,
 /* IN_USE while a logical unit is made of it. @delete_file: also remove the file, if the service made it. */
 void service_delete_backstore(Service *service, const char *name, gboolean delete_file,
                               const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_set_backstore_read_only() - refuse writes, or allow them again
+ *
+ * Sessions go on, and are told. @done for read-only when nothing is being written any more. Storage that
+ * was opened for reading only is opened anew to become writable, and is not ready meanwhile. BUSY while
+ * the medium is being erased.
+ */
+void service_set_backstore_read_only(Service *service, const char *name, gboolean read_only,
+                                     const ChangeOptions *options, ServiceDoneFn done,
+                                     gpointer user_data);
+
+/**
+ * service_set_faults() - trouble on purpose, for tests and rehearsals
+ * @rules: aa{sv} as in the D-Bus interface; empty: none any more
+ *
+ * @done when every request goes by @rules. Never kept.
+ */
+void service_set_faults(Service *service, const char *name, GVariant *rules,
+                        const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
 
 /**
  * service_set_backstore_offline() - close the storage until further notice, or open it again
@@ -121,6 +156,26 @@ void service_resize_backstore(Service *service, const char *name, guint64 size,
                               gboolean allow_shrink, const ChangeOptions *options,
                               ServiceDoneFn done, gpointer user_data);
 
+/**
+ * service_load_medium() - put a medium into a removable backstore, in place of the one that is there
+ * @path: of a file or device, as the type says
+ * @force: also when an initiator prevents the removal of the other one
+ *
+ * It becomes the backstore's path. A medium that cannot be opened changes nothing. NOT_SUPPORTED where
+ * the backstore is not removable or has no path. BUSY when an initiator prevents it: all are told that
+ * the medium is wanted.
+ */
+void service_load_medium(Service *service, const char *name, const char *path, gboolean force,
+                         const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_eject_medium() - take the medium out of a removable backstore
+ *
+ * Errors as above. @done when the file or device is closed.
+ */
+void service_eject_medium(Service *service, const char *name, gboolean force,
+                          const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
 /*
  * Targets
  */
@@ -140,6 +195,27 @@ void service_enable_target(Service *service, const char *name, const ChangeOptio
 void service_disable_target(Service *service, const char *name, gboolean abort,
                             const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
 
+/**
+ * service_drain_target() - disable a target, and ask its initiators to log out
+ * @seconds: how long they have, 1 to SERVICE_LOGOUT_SECONDS_MAX; who is there then is dropped
+ *
+ * @done when nobody can log in any more. Object: ModelJob, which ends when the sessions have gone. When
+ * it is canceled the target stays disabled. BUSY while there is such a job.
+ */
+void service_drain_target(Service *service, const char *name, guint seconds,
+                          const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_set_target_redirect() - send initiators that log in to another place
+ * @address: ADDR[:PORT]; "": they may come in again
+ * @permanent: they are to remember it
+ *
+ * For new sessions; those that exist go on.
+ */
+void service_set_target_redirect(Service *service, const char *name, const char *address,
+                                 gboolean permanent, const ChangeOptions *options,
+                                 ServiceDoneFn done, gpointer user_data);
+
 void service_set_target_alias(Service *service, const char *name, const char *alias,
                               const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
 
@@ -152,6 +228,104 @@ void service_set_target_parameters(Service *service, const char *name, GVariant 
 void service_set_target_access_mode(Service *service, const char *name, const char *mode,
                                     const ChangeOptions *options, ServiceDoneFn done,
                                     gpointer user_data);
+
+/*
+ * Who may log in, see iscsi/access.h
+ */
+
+/* A CHAP account as it is asked for. NULL: as it was. An empty mutual user or secret: none any more.
+ * Copied, and the copies are wiped. */
+typedef struct {
+    const char *user;
+    const char *secret;
+    const char *mutual_user;
+    const char *mutual_secret;
+} ServiceAccount;
+
+/* @method: "None", which forgets the account, or "CHAP" */
+void service_set_target_authentication(Service *service, const char *name, const char *method,
+                                       const ServiceAccount *account, const ChangeOptions *options,
+                                       ServiceDoneFn done, gpointer user_data);
+
+/* Flags of service_add_acl() */
+#define SERVICE_ACL_REPLACE   (1u << 0) /* a rule for the same initiator or group, in its place */
+#define SERVICE_ACL_TERMINATE (1u << 1) /* sessions that would not be let in any more end */
+
+/**
+ * service_add_acl() - another access rule of a target, the last in order
+ * @spec: copied; its initiator normalised. With an account its authentication is CHAP.
+ *
+ * Object: ModelAcl. NO_SUCH_OBJECT for an unknown group, ALREADY_EXISTS.
+ */
+void service_add_acl(Service *service, const char *target_name, const AclSpec *spec, guint flags,
+                     const ServiceAccount *account, const ChangeOptions *options,
+                     ServiceDoneFn done, gpointer user_data);
+
+/* Of a rule, by its name in the model. @lun_map: see acl_luns_parse(). Sessions are told. */
+void service_set_acl_luns(Service *service, const char *target_name, const char *acl_name,
+                          const char *lun_map, const ChangeOptions *options, ServiceDoneFn done,
+                          gpointer user_data);
+void service_set_acl_read_only(Service *service, const char *target_name, const char *acl_name,
+                               gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
+                               gpointer user_data);
+
+/**
+ * service_set_acl_authentication() - how those of a rule prove who they are
+ * @method: "Target", "None", "CHAP"; NULL: CHAP, with what is given of @account. An empty secret
+ *     removes the account then, and nobody gets in by the rule until another one is set.
+ */
+void service_set_acl_authentication(Service *service, const char *target_name, const char *acl_name,
+                                    const char *method, const ServiceAccount *account,
+                                    const ChangeOptions *options, ServiceDoneFn done,
+                                    gpointer user_data);
+
+/* Sessions stay with what they have, or with @terminate_sessions end if nothing else lets them in */
+void service_delete_acl(Service *service, const char *target_name, const char *acl_name,
+                        gboolean terminate_sessions, const ChangeOptions *options,
+                        ServiceDoneFn done, gpointer user_data);
+
+/* Object: ModelInitiatorGroup. @spec is copied. */
+void service_create_initiator_group(Service *service, const InitiatorGroupSpec *spec,
+                                    const ChangeOptions *options, ServiceDoneFn done,
+                                    gpointer user_data);
+
+/* All targets that have a rule for the group follow. @add and @remove: NULL-terminated or NULL.
+ * ALREADY_EXISTS, NO_SUCH_OBJECT. */
+void service_change_initiator_group(Service *service, const char *name, const char *const *add,
+                                    const char *const *remove, const ChangeOptions *options,
+                                    ServiceDoneFn done, gpointer user_data);
+
+/* IN_USE while a rule is for it */
+void service_delete_initiator_group(Service *service, const char *name,
+                                    const ChangeOptions *options, ServiceDoneFn done,
+                                    gpointer user_data);
+
+/* @method: "None" or "CHAP" */
+void service_set_discovery_authentication(Service *service, const char *method,
+                                          const ServiceAccount *account,
+                                          const ChangeOptions *options, ServiceDoneFn done,
+                                          gpointer user_data);
+
+/* @algorithms: words with a space between, see iscsi/chap.h */
+void service_set_chap_algorithms(Service *service, const char *algorithms,
+                                 const ChangeOptions *options, ServiceDoneFn done,
+                                 gpointer user_data);
+
+/* A login that was refused; strings may be NULL, and are valid during the call */
+typedef struct {
+    const char *target;
+    const char *initiator;
+    const char *address; /* with port */
+    guint16 status;      /* class << 8 | detail */
+    const char *reason;
+    const char *rule; /* name of the access rule that decided */
+    const char *cure; /* a command line */
+} ServiceRejection;
+
+typedef void (*ServiceRejectionFn)(const ServiceRejection *rejection, gpointer user_data);
+
+/* Told as often as the journal: the rate is limited by address. NULL: nobody. */
+void service_set_rejection_fn(Service *service, ServiceRejectionFn fn, gpointer user_data);
 
 void service_add_target_portal_group(Service *service, const char *name, guint16 tag,
                                      const ChangeOptions *options, ServiceDoneFn done,
@@ -234,8 +408,21 @@ void service_resume_portal(Service *service, guint32 id, const ChangeOptions *op
 /* @done when it has gone. NO_SUCH_OBJECT when it is not there. */
 void service_terminate_session(Service *service, guint16 tsih, const ChangeOptions *options,
                                ServiceDoneFn done, gpointer user_data);
+
+/* Ask its initiator to log out, and drop it when it is there @seconds later. Object: ModelJob. BUSY
+ * while there is such a job. */
+void service_request_logout(Service *service, guint16 tsih, guint seconds,
+                            const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
 void service_close_connection(Service *service, guint16 tsih, guint16 cid,
                               const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/*
+ * Jobs
+ */
+
+/* @done when it has been told to end, which it will soon. One that has ended stays as it is. */
+void service_cancel_job(Service *service, guint32 id, const ChangeOptions *options,
+                        ServiceDoneFn done, gpointer user_data);
 
 /*
  * The whole

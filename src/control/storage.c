@@ -67,6 +67,8 @@ typedef struct {
     gboolean trying;     /* an attempt is under way */
     gboolean broken;     /* a flush failed: not to be opened again by itself */
     gboolean taken;      /* the administrator took it offline */
+    gboolean is_empty;   /* there is no medium */
+    gboolean tray_open;  /* the medium, or nothing, lies in it; as initiators see it */
     gboolean losing;     /* its device has gone, and will be taken from initiators */
     gboolean has_facts;
     BackstoreInfo facts; /* of when it was open last */
@@ -212,6 +214,7 @@ make_lu_config(const BackstoreSpec *spec, LuConfig *config)
                           .vendor = text_or_null(spec->vendor),
                           .product = text_or_null(spec->product),
                           .thin = spec->thin,
+                          .device = backstore_spec_is_cdrom(spec) ? LU_CDROM : LU_DISK,
                           .removable = spec->removable,
                           .lenient_cdb = spec->lenient_cdb };
     uuid_to_bytes(spec->uuid, config->uuid);
@@ -261,7 +264,7 @@ storage_check_identity(const Model *model, const BackstoreSpec *spec, GError **r
         if (spec->serial[0] != '\0' && strcmp(other->serial, spec->serial) == 0)
             return fail_identity(other, "serial number", ret_error);
         if (spec->path[0] != '\0' && strcmp(other->path, spec->path) == 0 &&
-            !(other->read_only && spec->read_only)) {
+            !(backstore_spec_is_read_only(other) && backstore_spec_is_read_only(spec))) {
             g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_IN_USE,
                         "Backstore “%s” uses “%s” already", other->name, spec->path);
             return FALSE;
@@ -305,6 +308,9 @@ get_cache_mode(const BackstoreSpec *spec)
         return CACHE_WRITETHROUGH;
     if (!cache_mode_from_string(spec->cache, &mode))
         g_assert_not_reached(); /* the schema has checked it */
+    /* Many guests may read one image, and reading ahead pays */
+    if (mode == CACHE_DEFAULT && backstore_spec_is_cdrom(spec))
+        return CACHE_WRITEBACK;
     return mode;
 }
 
@@ -333,10 +339,10 @@ make_store_config(const BackstoreSpec *spec, BackstoreConfig *config)
                                  .size = spec->size,
                                  .create = spec->create,
                                  .preallocate = spec->create && !spec->sparse,
-                                 .block_size = spec->block_size,
+                                 .block_size = backstore_spec_block_size(spec),
                                  .physical_block_size = spec->physical_block_size,
                                  .cache = get_cache_mode(spec),
-                                 .read_only = spec->read_only,
+                                 .read_only = backstore_spec_is_read_only(spec),
                                  .fd = -1 };
 }
 
@@ -378,7 +384,7 @@ open_in_thread(Storage *storage, const BackstoreSpec *spec, gboolean watches, St
     job->watches = watches;
     job->opened = done;
     if (reservations_check(storage->service, spec->name, &job->error))
-        (void)erasures_check(storage->service, spec->name, &job->error);
+        (void)records_check(storage->service, spec->name, &job->error);
     offload_submit(job->queue, &job->job);
 }
 
@@ -607,6 +613,34 @@ storage_wait_left(Storage *storage, IscsiDoneFn done, gpointer user_data)
     storage->left_data = user_data;
 }
 
+static BackstoreMedium
+get_medium(const ModelBackstore *backstore)
+{
+    const StorageRuntime *runtime = backstore->runtime;
+
+    if (!backstore_spec_is_removable(backstore->spec))
+        return MEDIUM_FIXED;
+    if (backstore_spec_is_empty(backstore->spec))
+        return MEDIUM_NONE;
+    return runtime != NULL && runtime->tray_open ? MEDIUM_EJECTED : MEDIUM_LOADED;
+}
+
+/* An initiator has ejected or loaded; of a unit that was replaced meanwhile it does not matter */
+static void
+on_medium(Lu *lu, gboolean is_ejected, gpointer data)
+{
+    Service *service = data;
+    ModelBackstore *backstore = model_find_backstore(service->model, lu_name(lu));
+    StorageRuntime *runtime = backstore != NULL ? backstore->runtime : NULL;
+
+    if (runtime == NULL || runtime->lu != lu)
+        return;
+
+    runtime->tray_open = is_ejected;
+    backstore->medium = get_medium(backstore);
+    model_changed(service->model, MODEL_BACKSTORE, backstore);
+}
+
 /* Until the start is through nothing is published; then all is. While the service stops, sessions
  * are there still. */
 static void
@@ -625,8 +659,12 @@ make_unit(Storage *storage, ModelBackstore *backstore, Backstore *store, SenseCo
 
     make_lu_config(backstore->spec, &config);
     reservations_fill(service, backstore, &config);
-    erasures_fill(service, backstore, &config);
+    records_fill(service, backstore, &config);
     config.not_ready = not_ready;
+    config.is_ejected = runtime->tray_open;
+    config.medium_fn = on_medium;
+    config.medium_data = service;
+    config.medium_to = &service->mailbox;
     config.known_size = runtime->has_facts ? runtime->facts.size : 0;
     runtime->store = store;
     runtime->is_open = not_ready == SENSE_NONE;
@@ -637,6 +675,13 @@ make_unit(Storage *storage, ModelBackstore *backstore, Backstore *store, SenseCo
         reservations_ask(service, runtime->lu);
 }
 
+static SenseCode
+get_no_medium(const BackstoreSpec *spec)
+{
+    return backstore_spec_is_cdrom(spec) ? SENSE_MEDIUM_NOT_PRESENT_CLOSED
+                                         : SENSE_MEDIUM_NOT_PRESENT;
+}
+
 /* Why the medium cannot be had, in the words of SCSI */
 static SenseCode
 get_not_ready(const ModelBackstore *backstore)
@@ -645,6 +690,8 @@ get_not_ready(const ModelBackstore *backstore)
 
     if (runtime->taken || runtime->broken)
         return SENSE_NOT_READY_MANUAL;
+    if (runtime->is_empty)
+        return get_no_medium(backstore->spec);
     if (backstore->state == BACKSTORE_OPENING)
         return SENSE_NOT_READY_BECOMING_READY;
     if (backstore->error == NULL)
@@ -656,8 +703,11 @@ get_not_ready(const ModelBackstore *backstore)
     case LUNPORT_ERROR_INVALID_ARGUMENT:
         return SENSE_NOT_READY_MANUAL;
     default:
-        return SENSE_NOT_READY;
+        break;
     }
+    /* A drive whose image is missing is an empty one */
+    return backstore_spec_is_cdrom(backstore->spec) ? SENSE_MEDIUM_NOT_PRESENT_CLOSED
+                                                    : SENSE_NOT_READY;
 }
 
 static gboolean
@@ -697,6 +747,7 @@ replace_by_absent(Storage *storage, ModelBackstore *backstore)
     gboolean was_open = runtime->is_open;
 
     if (was_open) {
+        faults_end(storage->service, runtime->store);
         leave->runtime = runtime;
         runtime->leave = leave;
     }
@@ -718,10 +769,13 @@ storage_attach(Storage *storage, ModelBackstore *backstore, Backstore *store,
 
     g_assert(!runtime->is_open);
 
+    faults_begin(backstore, store);
+    runtime->is_empty = FALSE;
     make_unit(storage, backstore, store, SENSE_NONE);
     runtime->facts = *info;
     runtime->has_facts = TRUE;
 
+    backstore->medium = get_medium(backstore);
     backstore->size = info->size;
     backstore->allocated_size = allocated_size;
     backstore->block_size = info->block_size;
@@ -743,6 +797,9 @@ storage_detach(Storage *storage, ModelBackstore *backstore, const char *delete_p
     StorageRuntime *runtime = g_steal_pointer(&backstore->runtime);
     StorageLeave *leave = leave_new(storage, runtime);
 
+    if (runtime != NULL && runtime->is_open)
+        faults_end(storage->service, runtime->store);
+    faults_forget(backstore);
     leave->delete_path = g_strdup(delete_path);
     leave->done = done;
     leave->user_data = user_data;
@@ -900,7 +957,9 @@ on_reopened(Backstore *store, guint64 allocated_size, const GError *error, gpoin
 
     end_attempt(operation, store, allocated_size, error);
     if (store == NULL)
-        operation_fail(operation, g_error_copy(error));
+        operation->error = g_error_copy(error);
+    if (operation->after != NULL)
+        operation->after(operation);
     else
         operation_finish(operation, NULL);
     arm(operation->service->storage);
@@ -930,6 +989,11 @@ storage_bring_online(Operation *operation, ModelBackstore *backstore)
 
     runtime->taken = FALSE;
     runtime->broken = FALSE;
+    if (backstore_spec_is_empty(backstore->spec)) {
+        storage_set_empty(storage, backstore);
+        operation_finish(operation, NULL);
+        return;
+    }
     set_state(storage, backstore, BACKSTORE_OPENING, NULL);
     if (runtime->leave != NULL) {
         await_leave(operation, runtime->leave, reopen);
@@ -939,6 +1003,90 @@ storage_bring_online(Operation *operation, ModelBackstore *backstore)
         operation_release_last(operation);
         reopen(operation);
     }
+}
+
+void
+storage_reopen(Operation *operation, ModelBackstore *backstore)
+{
+    set_state(operation->service->storage, backstore, BACKSTORE_OPENING, NULL);
+    take_away(operation, backstore, reopen);
+}
+
+/*
+ * Change of medium
+ */
+
+static void
+forget_medium(Storage *storage, ModelBackstore *backstore)
+{
+    StorageRuntime *runtime = get_runtime(backstore);
+
+    runtime->is_empty = TRUE;
+    runtime->broken = FALSE;
+    runtime->has_facts = FALSE;
+    backstore->medium = get_medium(backstore);
+    backstore->size = 0;
+    backstore->allocated_size = 0;
+    backstore->block_size = backstore_spec_block_size(backstore->spec);
+    backstore->read_only = backstore_spec_is_read_only(backstore->spec);
+    set_state(storage, backstore, BACKSTORE_ONLINE, NULL);
+    model_changed(storage->service->model, MODEL_BACKSTORE, backstore);
+}
+
+void
+storage_set_empty(Storage *storage, ModelBackstore *backstore)
+{
+    const StorageRuntime *runtime = get_runtime(backstore);
+
+    forget_medium(storage, backstore);
+    if (runtime->lu != NULL && runtime->not_ready != get_not_ready(backstore))
+        leave_later(storage, replace_by_absent(storage, backstore));
+}
+
+gboolean
+storage_is_offline(const ModelBackstore *backstore)
+{
+    const StorageRuntime *runtime = backstore->runtime;
+
+    return runtime != NULL && runtime->taken;
+}
+
+void
+storage_eject(Operation *operation, ModelBackstore *backstore)
+{
+    Storage *storage = operation->service->storage;
+    StorageRuntime *runtime = get_runtime(backstore);
+
+    runtime->tray_open = TRUE;
+    forget_medium(storage, backstore);
+    if (runtime->leave == NULL) {
+        take_away(operation, backstore, on_taken_closed);
+    } else {
+        leave_start(replace_by_absent(storage, backstore));
+        await_leave(operation, runtime->leave, on_taken_closed);
+    }
+}
+
+void
+storage_load(Storage *storage, ModelBackstore *backstore, Backstore *store, guint64 allocated_size)
+{
+    StorageRuntime *runtime = get_runtime(backstore);
+
+    /* Initiators see the drive without a medium in between. Nothing waits until the old one is closed. */
+    if (runtime->is_open) {
+        StorageLeave *leave;
+
+        runtime->is_empty = TRUE;
+        leave = replace_by_absent(storage, backstore);
+        leave->runtime = NULL;
+        runtime->leave = NULL;
+        leave_later(storage, leave);
+    }
+
+    runtime->tray_open = FALSE;
+    runtime->broken = FALSE;
+    storage_attach(storage, backstore, store, allocated_size);
+    model_changed(storage->service->model, MODEL_BACKSTORE, backstore);
 }
 
 /*
@@ -1052,7 +1200,7 @@ wants_attempt(const ModelBackstore *backstore)
     const StorageRuntime *runtime = backstore->runtime;
 
     return runtime == NULL || (!runtime->is_open && runtime->leave == NULL && !runtime->trying &&
-                               !runtime->broken && !runtime->taken);
+                               !runtime->broken && !runtime->taken && !runtime->is_empty);
 }
 
 static gboolean
@@ -1135,6 +1283,12 @@ run_attempt(Operation *operation)
     ModelBackstore *backstore = model_find_backstore(service->model, operation->name);
 
     if (backstore == NULL || !wants_attempt(backstore) || service->stopping) {
+        attempt_end(operation);
+        return;
+    }
+
+    if (backstore_spec_is_empty(backstore->spec)) {
+        storage_set_empty(service->storage, backstore);
         attempt_end(operation);
         return;
     }

@@ -30,6 +30,8 @@ static const Column show_columns[] = {
     { "Name", "Name", SHOW_PLAIN },
     { "Type", "Type", SHOW_PLAIN },
     { "Path", "Path", SHOW_PLAIN },
+    { "DeviceType", "Device type", SHOW_PLAIN },
+    { "Medium", "Medium", SHOW_PLAIN },
     { "State", "State", SHOW_PLAIN },
     { "LastError", "Problem", SHOW_ERROR },
     { "Size", "Size", SHOW_SIZE },
@@ -44,6 +46,7 @@ static const Column show_columns[] = {
     { "Wwn", "WWN", SHOW_PLAIN },
     { "Uuid", "UUID", SHOW_PLAIN },
     { "Persistent", "Persistent", SHOW_BOOL },
+    { "Faults", "Faults set", SHOW_LINES },
     { "Luns", "Used by", SHOW_LINES },
 };
 /* clang-format on */
@@ -52,10 +55,11 @@ static const Column show_columns[] = {
 static const char *
 guess_type(GVariant *options)
 {
-    const char *path = NULL;
+    const char *path = NULL, *device = "disk";
 
+    (void)g_variant_lookup(options, "device-type", "&s", &device);
     if (!g_variant_lookup(options, "path", "&s", &path))
-        return "ram";
+        return strcmp(device, "cdrom") == 0 ? "file" : "ram";
     return g_str_has_prefix(path, "/dev/") ? "block" : "file";
 }
 
@@ -120,6 +124,35 @@ backstore_verb_resize(Ctl *ctl, GError **ret_error)
     return reply != NULL;
 }
 
+gboolean
+backstore_verb_load(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autofree char *medium = g_canonicalize_filename(ctl->argv[1], NULL);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(
+        &ctl->client, path, "Backstore", "LoadMedium",
+        g_variant_new("(s@a{sv})", medium, client_options(&ctl->client, ctl->options)), ret_error);
+    return reply != NULL;
+}
+
+gboolean
+backstore_verb_eject(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(&ctl->client, path, "Backstore", "Eject",
+                        g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                        ret_error);
+    return reply != NULL;
+}
+
 static gboolean
 set_offline(Ctl *ctl, gboolean offline, GError **ret_error)
 {
@@ -144,6 +177,33 @@ gboolean
 backstore_verb_online(Ctl *ctl, GError **ret_error)
 {
     return set_offline(ctl, FALSE, ret_error);
+}
+
+static gboolean
+set_read_only(Ctl *ctl, gboolean read_only, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    reply = client_call(
+        &ctl->client, path, "Backstore", "SetReadOnly",
+        g_variant_new("(b@a{sv})", read_only, client_options(&ctl->client, ctl->options)),
+        ret_error);
+    return reply != NULL;
+}
+
+gboolean
+backstore_verb_read_only(Ctl *ctl, GError **ret_error)
+{
+    return set_read_only(ctl, TRUE, ret_error);
+}
+
+gboolean
+backstore_verb_writable(Ctl *ctl, GError **ret_error)
+{
+    return set_read_only(ctl, FALSE, ret_error);
 }
 
 gboolean
@@ -174,10 +234,11 @@ describe_lun(Ctl *ctl, const char *path)
     return g_strdup_printf("%s LUN %u", name, number);
 }
 
-/* For people the logical units by name; programs get their paths */
+/* For people the logical units by name, and faults as sentences; programs get paths and rules */
 static GVariant *
-with_lun_names(Ctl *ctl, GVariant *object)
+with_words(Ctl *ctl, GVariant *object)
 {
+    g_autoptr(GVariant) faults = NULL;
     g_autofree const char **paths = NULL;
     g_auto(GStrv) names = NULL;
     GVariantDict dict;
@@ -192,6 +253,9 @@ with_lun_names(Ctl *ctl, GVariant *object)
         names[i] = describe_lun(ctl, paths[i]);
     g_variant_dict_init(&dict, object);
     g_variant_dict_insert(&dict, "Luns", "^as", names);
+    faults = g_variant_lookup_value(object, "Faults", G_VARIANT_TYPE("aa{sv}"));
+    if (faults != NULL)
+        g_variant_dict_insert_value(&dict, "Faults", fault_describe_all(faults));
     return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
@@ -207,7 +271,7 @@ backstore_verb_show(Ctl *ctl, GError **ret_error)
     object = client_get_all(&ctl->client, path, "Backstore", ret_error);
     if (object == NULL)
         return FALSE;
-    shown = with_lun_names(ctl, object);
+    shown = with_words(ctl, object);
     output_object(&ctl->output, show_columns, G_N_ELEMENTS(show_columns), shown);
     return TRUE;
 }

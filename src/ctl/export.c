@@ -107,6 +107,7 @@ create_backstore(Ctl *ctl, Export *export, GError **ret_error)
     g_variant_dict_remove(&dict, "name");
     g_variant_dict_remove(&dict, "target");
     g_variant_dict_remove(&dict, "fix");
+    g_variant_dict_remove(&dict, "to");
     if (export->path != NULL)
         g_variant_dict_insert(&dict, "path", "s", export->path);
     if (export->create)
@@ -245,12 +246,27 @@ make_backstore(Ctl *ctl, Export *export, GError **ret_error)
     return FALSE;
 }
 
+/* Open to all, or to the one that --to names */
+static gboolean
+give_access(Ctl *ctl, const Export *export, GError **ret_error)
+{
+    g_autoptr(GVariant) reply = NULL;
+    const char *initiator;
+
+    if (g_variant_lookup(ctl->options, "to", "&s", &initiator))
+        reply = client_call(&ctl->client, export->target_path, "Target", "AddAcl",
+                            g_variant_new("(sa{sv})", initiator, NULL), ret_error);
+    else
+        reply = client_call(&ctl->client, export->target_path, "Target", "SetAccessMode",
+                            g_variant_new("(sa{sv})", "open", NULL), ret_error);
+    return reply != NULL;
+}
+
 static gboolean
 make_target(Ctl *ctl, Export *export, GError **ret_error)
 {
     g_autoptr(GVariant) created = NULL;
     g_autoptr(GVariant) lun = NULL;
-    g_autoptr(GVariant) opened = NULL;
     g_autoptr(GVariant) enabled = NULL;
 
     created = client_call(
@@ -266,9 +282,7 @@ make_target(Ctl *ctl, Export *export, GError **ret_error)
                       g_variant_new("(oia{sv})", export->backstore_path, 0, NULL), ret_error);
     if (lun == NULL)
         return FALSE;
-    opened = client_call(&ctl->client, export->target_path, "Target", "SetAccessMode",
-                         g_variant_new("(sa{sv})", "open", NULL), ret_error);
-    if (opened == NULL)
+    if (!give_access(ctl, export, ret_error))
         return FALSE;
     enabled = client_call(&ctl->client, export->target_path, "Target", "Enable",
                           g_variant_new("(a{sv})", NULL), ret_error);

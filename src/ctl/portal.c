@@ -64,6 +64,18 @@ portal_options(Ctl *ctl)
     return client_options(&ctl->client, g_variant_dict_end(&dict));
 }
 
+static GVariant *
+group_options(Ctl *ctl)
+{
+    GVariantDict dict;
+
+    g_variant_dict_init(&dict, ctl->options);
+    g_variant_dict_remove(&dict, "group");
+    g_variant_dict_remove(&dict, "announce-address");
+    g_variant_dict_remove(&dict, "interface");
+    return client_options(&ctl->client, g_variant_dict_end(&dict));
+}
+
 /* FALSE without an error: there is no such group */
 static gboolean
 add_portal(Ctl *ctl, const char *group, const char *host, guint16 port, GError **ret_error)
@@ -87,7 +99,7 @@ add_portal_and_group(Ctl *ctl, guint32 tag, const char *host, guint16 port, GErr
     GVariant *undone;
     g_autoptr(GVariant) reply =
         client_call(&ctl->client, MANAGER_PATH, "Manager", "CreatePortalGroup",
-                    g_variant_new("(q@a{sv})", (guint16)tag, portal_options(ctl)), ret_error);
+                    g_variant_new("(q@a{sv})", (guint16)tag, group_options(ctl)), ret_error);
 
     if (reply == NULL || ctl->client.dry_run)
         return reply != NULL;

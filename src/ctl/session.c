@@ -168,6 +168,24 @@ session_verb_show(Ctl *ctl, GError **ret_error)
 }
 
 gboolean
+session_verb_logout(Ctl *ctl, GError **ret_error)
+{
+    g_autofree char *path = find_session(ctl, NULL, ret_error);
+    g_autoptr(GVariant) reply = NULL;
+    GVariantDict dict;
+
+    if (path == NULL)
+        return FALSE;
+    g_variant_dict_init(&dict, ctl->options);
+    (void)g_variant_dict_remove(&dict, JOB_WAIT_KEY);
+    reply = client_call(
+        &ctl->client, path, "Session", "RequestLogout",
+        g_variant_new("(@a{sv})", client_options(&ctl->client, g_variant_dict_end(&dict))),
+        ret_error);
+    return reply != NULL && job_follow(ctl, reply, ret_error);
+}
+
+gboolean
 session_verb_terminate(Ctl *ctl, GError **ret_error)
 {
     g_autofree char *path = find_session(ctl, NULL, ret_error);

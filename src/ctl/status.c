@@ -17,6 +17,7 @@ static const Column service_columns[] = {
     { "StartedAt", "Since", SHOW_TIME },
     { "TargetCount", "Targets", SHOW_PLAIN },
     { "SessionCount", "Sessions", SHOW_PLAIN },
+    { "IsnsServer", "iSNS server", SHOW_PLAIN },
 };
 
 static const Column portal_columns[] = {
@@ -73,6 +74,81 @@ collect_problems(Ctl *ctl, GVariantBuilder *problems, GError **ret_error)
     return TRUE;
 }
 
+/* Trouble that was made on purpose and must not be forgotten */
+static void
+collect_faults(Ctl *ctl, GVariant *service, GVariantBuilder *problems)
+{
+    g_autofree const char **paths = NULL;
+
+    if (!g_variant_lookup(service, "FaultyBackstores", "^a&o", &paths))
+        return;
+    for (gsize i = 0; paths[i] != NULL; i++) {
+        g_autoptr(GVariant) object = client_get_all(&ctl->client, paths[i], "Backstore", NULL);
+        g_autofree char *sentence = NULL;
+        const char *name = paths[i];
+
+        if (object != NULL)
+            (void)g_variant_lookup(object, "Name", "&s", &name);
+        sentence = g_strdup_printf("Backstore %s has faults set on purpose", name);
+        g_variant_builder_add(problems, "s", sentence);
+    }
+}
+
+/* What somebody wanted more of than he may have */
+static gboolean
+collect_hits(Ctl *ctl, GVariantBuilder *problems, GError **ret_error)
+{
+    g_autoptr(GVariant) hits = limits_get_hits(ctl, ret_error);
+
+    if (hits == NULL)
+        return FALSE;
+    for (gsize i = 0; i < g_variant_n_children(hits); i++) {
+        g_autoptr(GDateTime) time = NULL;
+        g_autofree char *when = NULL;
+        g_autofree char *sentence = NULL;
+        const char *name;
+        const char *peer;
+        guint64 n;
+        guint64 last;
+
+        g_variant_get_child(hits, i, "(&stt&s)", &name, &n, &last, &peer);
+        time = g_date_time_new_from_unix_local((gint64)(last / G_USEC_PER_SEC));
+        when = time != NULL ? g_date_time_format(time, "%F %T") : NULL;
+        sentence =
+            g_strdup_printf("Limit %s was reached %" G_GUINT64_FORMAT " times, last at %s by %s",
+                            name, n, when != NULL ? when : "an unknown time", peer);
+        g_variant_builder_add(problems, "s", sentence);
+    }
+    return TRUE;
+}
+
+static void
+collect_isns(GVariant *service, GVariantBuilder *problems)
+{
+    g_autofree char *sentence = NULL;
+    const char *server = "", *state = "", *error = "";
+
+    (void)g_variant_lookup(service, "IsnsServer", "&s", &server);
+    (void)g_variant_lookup(service, "IsnsState", "&s", &state);
+    (void)g_variant_lookup(service, "IsnsError", "&s", &error);
+    if (!g_str_equal(state, "unavailable"))
+        return;
+    sentence = g_strdup_printf("iSNS server %s is unavailable: %s", server, error);
+    g_variant_builder_add(problems, "s", sentence);
+}
+
+/* What the service says itself */
+static void
+collect_sentences(GVariant *service, GVariantBuilder *problems)
+{
+    g_autofree const char **sentences = NULL;
+
+    if (!g_variant_lookup(service, "Problems", "^a&s", &sentences))
+        return;
+    for (gsize i = 0; sentences[i] != NULL; i++)
+        g_variant_builder_add(problems, "s", sentences[i]);
+}
+
 static gboolean
 status_json(Ctl *ctl, GVariant *service, GVariant *problems, GError **ret_error)
 {
@@ -108,6 +184,11 @@ status_verb(Ctl *ctl, GError **ret_error)
     GVariant *portals, *targets;
 
     if (service == NULL || !collect_problems(ctl, &builder, ret_error))
+        return FALSE;
+    collect_faults(ctl, service, &builder);
+    collect_sentences(service, &builder);
+    collect_isns(service, &builder);
+    if (!collect_hits(ctl, &builder, ret_error))
         return FALSE;
     problems = g_variant_ref_sink(g_variant_builder_end(&builder));
     if (ctl->output.mode != OUTPUT_TABLE)

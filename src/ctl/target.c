@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: the lunport authors */
 
 /*
- * lunctl target and lunctl access
+ * lunctl target
  *
  * All verbs but the lists name one target, look it up and call one of its methods. “set” takes the
  * type of each parameter from the property that shows it, so that no key is written here.
@@ -30,15 +30,14 @@ static const Column show_columns[] = {
     { "State", "State", SHOW_PLAIN },
     { "LastError", "Problem", SHOW_ERROR },
     { "AccessMode", "Access", SHOW_PLAIN },
+    { "AuthenticationMethod", "Authentication", SHOW_PLAIN },
+    { "ChapUser", "CHAP user", SHOW_PLAIN },
+    { "MutualChapUser", "Mutual user", SHOW_PLAIN },
+    { "Redirect", "Redirected to", SHOW_PLAIN },
     { "SessionCount", "Sessions", SHOW_PLAIN },
     { "PortalGroups", "Portal groups", SHOW_PLAIN },
     { "Parameters", "Parameters", SHOW_LINES },
     { "Persistent", "Persistent", SHOW_BOOL },
-};
-
-static const Column access_columns[] = {
-    { "Name", "TARGET", SHOW_PLAIN },
-    { "AccessMode", "ACCESS", SHOW_PLAIN },
 };
 /* clang-format on */
 
@@ -85,16 +84,56 @@ target_verb_enable(Ctl *ctl, GError **ret_error)
 gboolean
 target_verb_disable(Ctl *ctl, GError **ret_error)
 {
+    g_autofree char *path = client_find_target(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
     GVariantDict dict;
+    gboolean drains = FALSE;
     gboolean end_sessions = FALSE;
 
+    if (path == NULL)
+        return FALSE;
+    (void)g_variant_lookup(ctl->options, "drain", "b", &drains);
     (void)g_variant_lookup(ctl->options, "abort", "b", &end_sessions);
-    g_variant_dict_init(&dict, NULL);
-    g_variant_dict_insert(&dict, "mode", "s", end_sessions ? "abort" : "refuse");
-    return call_target(
-        ctl, "Disable",
+    if (drains && end_sessions) {
+        g_set_error_literal(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                            "--drain and --abort do not go together");
+        return FALSE;
+    }
+
+    g_variant_dict_init(&dict, ctl->options);
+    (void)g_variant_dict_remove(&dict, "drain");
+    (void)g_variant_dict_remove(&dict, "abort");
+    (void)g_variant_dict_remove(&dict, JOB_WAIT_KEY);
+    g_variant_dict_insert(&dict, "mode", "s", drains ? "drain" : end_sessions ? "abort" : "refuse");
+    reply = client_call(
+        &ctl->client, path, "Target", "Disable",
         g_variant_new("(@a{sv})", client_options(&ctl->client, g_variant_dict_end(&dict))),
         ret_error);
+    return reply != NULL && job_follow(ctl, reply, ret_error);
+}
+
+gboolean
+target_verb_redirect(Ctl *ctl, GError **ret_error)
+{
+    GVariantDict dict;
+    gboolean clears = FALSE;
+    gboolean permanent = FALSE;
+
+    (void)g_variant_lookup(ctl->options, "clear", "b", &clears);
+    (void)g_variant_lookup(ctl->options, "permanent", "b", &permanent);
+    if (clears ? ctl->argc > 1 || permanent : ctl->argc < 2) {
+        g_set_error_literal(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                            "Say either where initiators are sent or --clear");
+        return FALSE;
+    }
+
+    g_variant_dict_init(&dict, ctl->options);
+    (void)g_variant_dict_remove(&dict, "clear");
+    (void)g_variant_dict_remove(&dict, "permanent");
+    return call_target(ctl, "SetRedirect",
+                       g_variant_new("(sb@a{sv})", clears ? "" : ctl->argv[1], permanent,
+                                     client_options(&ctl->client, g_variant_dict_end(&dict))),
+                       ret_error);
 }
 
 gboolean
@@ -108,13 +147,15 @@ target_verb_list(Ctl *ctl, GError **ret_error)
     return TRUE;
 }
 
-/* For people portal groups by their tags; programs get their paths */
+/* For people portal groups by their tags and a redirection in words; programs get what the bus has */
 static GVariant *
 with_tags(Ctl *ctl, GVariant *object)
 {
     g_autofree const char **paths = NULL;
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(g_free);
     GVariantDict dict;
+    const char *address;
+    gboolean permanent;
 
     if (ctl->output.mode != OUTPUT_TABLE ||
         !g_variant_lookup(object, "PortalGroups", "^a&o", &paths))
@@ -130,6 +171,10 @@ with_tags(Ctl *ctl, GVariant *object)
     g_ptr_array_add(tags, NULL);
     g_variant_dict_init(&dict, object);
     g_variant_dict_insert(&dict, "PortalGroups", "^as", tags->pdata);
+    if (g_variant_lookup(object, "Redirect", "(&sb)", &address, &permanent))
+        g_variant_dict_insert_value(&dict, "Redirect",
+                                    g_variant_new_take_string(g_strconcat(
+                                        address, permanent ? ", permanently" : "", NULL)));
     return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
@@ -250,35 +295,4 @@ target_verb_set(Ctl *ctl, GError **ret_error)
            call_target(ctl, "SetAlias",
                        g_variant_new("(s@a{sv})", alias, client_options(&ctl->client, NULL)),
                        ret_error);
-}
-
-static gboolean
-set_access(Ctl *ctl, const char *mode, GError **ret_error)
-{
-    return call_target(ctl, "SetAccessMode",
-                       g_variant_new("(s@a{sv})", mode, client_options(&ctl->client, NULL)),
-                       ret_error);
-}
-
-gboolean
-access_verb_open(Ctl *ctl, GError **ret_error)
-{
-    return set_access(ctl, "open", ret_error);
-}
-
-gboolean
-access_verb_close(Ctl *ctl, GError **ret_error)
-{
-    return set_access(ctl, "closed", ret_error);
-}
-
-gboolean
-access_verb_list(Ctl *ctl, GError **ret_error)
-{
-    GVariant *rows = verbs_list_rows(ctl, "ListTargets", ret_error);
-
-    if (rows == NULL)
-        return FALSE;
-    output_rows(&ctl->output, access_columns, G_N_ELEMENTS(access_columns), rows, "targets");
-    return TRUE;
 }

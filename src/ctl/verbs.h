@@ -16,6 +16,7 @@
 typedef enum {
     OPTION_STRING,
     OPTION_SIZE, /* "1G" becomes t */
+    OPTION_TIME, /* "5s", "200ms" becomes t, µs */
     OPTION_UINT32,
     OPTION_FLAG,     /* no value: TRUE */
     OPTION_FLAG_NOT, /* no value: FALSE */
@@ -63,20 +64,42 @@ gboolean verbs_parse_options(const Verb *verb, int *argc, char **argv, GVariant 
 gboolean backstore_verb_create(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_delete(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_resize(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_load(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_eject(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_offline(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_online(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_read_only(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_writable(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_fault(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_list(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_show(Ctl *ctl, GError **ret_error);
 gboolean target_verb_create(Ctl *ctl, GError **ret_error);
 gboolean target_verb_delete(Ctl *ctl, GError **ret_error);
 gboolean target_verb_disable(Ctl *ctl, GError **ret_error);
 gboolean target_verb_enable(Ctl *ctl, GError **ret_error);
+gboolean target_verb_redirect(Ctl *ctl, GError **ret_error);
 gboolean target_verb_list(Ctl *ctl, GError **ret_error);
 gboolean target_verb_set(Ctl *ctl, GError **ret_error);
 gboolean target_verb_show(Ctl *ctl, GError **ret_error);
 gboolean access_verb_open(Ctl *ctl, GError **ret_error);
 gboolean access_verb_close(Ctl *ctl, GError **ret_error);
+gboolean target_verb_auth(Ctl *ctl, GError **ret_error);
+gboolean access_verb_allow(Ctl *ctl, GError **ret_error);
+gboolean access_verb_deny(Ctl *ctl, GError **ret_error);
+gboolean access_verb_remove(Ctl *ctl, GError **ret_error);
+gboolean access_verb_secret(Ctl *ctl, GError **ret_error);
+gboolean access_verb_luns(Ctl *ctl, GError **ret_error);
+gboolean access_verb_read_only(Ctl *ctl, GError **ret_error);
+gboolean access_verb_writable(Ctl *ctl, GError **ret_error);
 gboolean access_verb_list(Ctl *ctl, GError **ret_error);
+gboolean group_verb_create(Ctl *ctl, GError **ret_error);
+gboolean group_verb_add(Ctl *ctl, GError **ret_error);
+gboolean group_verb_remove(Ctl *ctl, GError **ret_error);
+gboolean group_verb_delete(Ctl *ctl, GError **ret_error);
+gboolean group_verb_list(Ctl *ctl, GError **ret_error);
+gboolean discovery_verb_auth(Ctl *ctl, GError **ret_error);
+gboolean discovery_verb_show(Ctl *ctl, GError **ret_error);
+gboolean chap_verb_algorithms(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_add(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_list(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_remove(Ctl *ctl, GError **ret_error);
@@ -90,14 +113,38 @@ gboolean portal_verb_add(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_list(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_alua(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_remove(Ctl *ctl, GError **ret_error);
+gboolean isns_verb_set(Ctl *ctl, GError **ret_error);
+gboolean isns_verb_show(Ctl *ctl, GError **ret_error);
 gboolean session_verb_list(Ctl *ctl, GError **ret_error);
 gboolean session_verb_show(Ctl *ctl, GError **ret_error);
 gboolean session_verb_terminate(Ctl *ctl, GError **ret_error);
+gboolean session_verb_logout(Ctl *ctl, GError **ret_error);
+gboolean job_verb_list(Ctl *ctl, GError **ret_error);
+gboolean job_verb_show(Ctl *ctl, GError **ret_error);
+gboolean job_verb_cancel(Ctl *ctl, GError **ret_error);
+gboolean limits_verb_list(Ctl *ctl, GError **ret_error);
+gboolean limits_verb_set(Ctl *ctl, GError **ret_error);
 gboolean status_verb(Ctl *ctl, GError **ret_error);
 gboolean stats_verb(Ctl *ctl, GError **ret_error);
 gboolean export_verb(Ctl *ctl, GError **ret_error);
 
 /* Shared by verbs */
+
+/* "200ms", "5s", "2min", or seconds */
+gboolean verbs_parse_time(const char *text, guint64 *ret_usec, GError **ret_error);
+
+/* The key of --no-wait */
+#define JOB_WAIT_KEY "wait"
+
+/* job.c: wait for the job whose path is in @reply, (o), unless told not to; “/” is none. FALSE when it
+ * does not end well. */
+gboolean job_follow(Ctl *ctl, GVariant *reply, GError **ret_error);
+
+/* limits.c: which limits peers have run into, as ListLimitHits has it; owned */
+GVariant *limits_get_hits(Ctl *ctl, GError **ret_error);
+
+/* fault.c: the property Faults, a sentence each; as, floating */
+GVariant *fault_describe_all(GVariant *faults);
 
 /* "Target X" and so on: a list call of Manager with @columns naming the tuple's fields; aa{sv}, floating */
 GVariant *verbs_rows(GVariant *list, const char *const *keys, gsize n_keys);

@@ -46,6 +46,7 @@ typedef struct {
     List unused;
     List with_room[N_CLASSES];
     gsize available;
+    gsize keep_back; /* of @available: not handed out */
 } Area;
 
 typedef enum {
@@ -141,9 +142,12 @@ static void *
 area_take(Pool *pool, Area *area, gsize size)
 {
     guint class = class_of_size(size);
-    Chunk *chunk = area_find_chunk(pool, area, class);
+    Chunk *chunk;
     guint i;
 
+    if (area->available < area->keep_back + class_size(class))
+        return NULL;
+    chunk = area_find_chunk(pool, area, class);
     if (chunk == NULL)
         return NULL;
 
@@ -333,10 +337,31 @@ pool_wait_cancel(Pool *pool, PoolWaiter *waiter)
     pool_serve(pool);
 }
 
+void
+pool_set_limit(Pool *pool, gsize limit)
+{
+    gsize size = (gsize)pool->n_ordinary * POOL_BUFFER_MAX;
+
+    g_assert(limit == 0 || limit >= POOL_BUFFER_MAX);
+
+    pool->areas[AREA_ORDINARY].keep_back = limit == 0 || limit >= size ? 0 : size - limit;
+    pool_serve(pool);
+}
+
+gboolean
+pool_is_limited(const Pool *pool)
+{
+    return pool->areas[AREA_ORDINARY].keep_back != 0;
+}
+
 gsize
 pool_available(const Pool *pool)
 {
-    return list_is_empty(&pool->waiters) ? pool->areas[AREA_ORDINARY].available : 0;
+    const Area *area = &pool->areas[AREA_ORDINARY];
+
+    if (!list_is_empty(&pool->waiters) || area->available <= area->keep_back)
+        return 0;
+    return area->available - area->keep_back;
 }
 
 void

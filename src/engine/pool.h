@@ -60,6 +60,15 @@ void pool_waiter_init(PoolWaiter *waiter, void (*ready)(PoolWaiter *waiter, void
 void pool_wait(Pool *pool, PoolWaiter *waiter, gsize size);
 void pool_wait_cancel(Pool *pool, PoolWaiter *waiter); /* idempotent */
 
+/**
+ * pool_set_limit() - how much of the ordinary area may be out at a time
+ * @limit: bytes, at least POOL_BUFFER_MAX; 0: all of it
+ *
+ * What is out above a new limit stays out. The reserve has no limit.
+ */
+void pool_set_limit(Pool *pool, gsize limit);
+gboolean pool_is_limited(const Pool *pool); /* the limit, and not the size, keeps takers waiting */
+
 /* Bytes that pool_take() could still hand out */
 gsize pool_available(const Pool *pool);
 void pool_get_statistics(const Pool *pool, PoolStatistics *ret_statistics);

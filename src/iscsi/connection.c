@@ -136,6 +136,8 @@ connection_report(Connection *connection, const char *text)
     if (connection->n_reports++ < REPORTS_MAX)
         server_post(connection->server, ISCSI_EVENT_PROTOCOL_ERROR, connection, connection->session,
                     0, text);
+    /* It was told */
+    connection->limit = ISCSI_LIMIT_NONE;
 }
 
 void
@@ -197,6 +199,8 @@ refuse(Connection *connection)
 {
     Login *login = &connection->login->login;
 
+    if (login->limit != ISCSI_LIMIT_NONE)
+        connection->limit = login->limit;
     server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, login->status,
                 login->reason);
 }
@@ -253,6 +257,22 @@ on_evict(Claim *claim)
     registry_evicted(claim);
 }
 
+/* The target may have changed since the login began */
+static guint16
+judge_again(const Connection *connection, const IscsiTarget *target, IscsiVerdict *ret_verdict)
+{
+    IscsiHolder holder = server_login_holder(connection, &connection->login->login);
+
+    if (target == NULL)
+        return LOGIN_STATUS_TARGET_REMOVED;
+    if (!target->enabled || !server_target_is_visible(target, connection->tag))
+        return LOGIN_STATUS_SERVICE_UNAVAILABLE;
+    if (iscsi_target_admits(target, &holder, ret_verdict))
+        return LOGIN_STATUS_SUCCESS;
+    return ret_verdict->is_allowed ? LOGIN_STATUS_AUTHENTICATION_FAILURE
+                                   : LOGIN_STATUS_AUTHORIZATION_FAILURE;
+}
+
 /* The nexus is ours: make the session. NULL: @login was refused. */
 static Session *
 make_session(Connection *connection, SessionClaim *claim, LoginAction *ret_action)
@@ -260,21 +280,23 @@ make_session(Connection *connection, SessionClaim *claim, LoginAction *ret_actio
     Server *server = connection->server;
     Login *login = &connection->login->login;
     IscsiTarget *target = NULL;
+    IscsiVerdict verdict;
     Session *session;
+    guint16 status;
 
     if (login->type == ISCSI_SESSION_NORMAL) {
         target = server_find_target(server, login->target_name);
-        if (target == NULL || !target->enabled ||
-            !server_target_is_visible(target, connection->tag)) {
-            *ret_action = login_refuse(login,
-                                       target == NULL ? LOGIN_STATUS_TARGET_REMOVED
-                                                      : LOGIN_STATUS_SERVICE_UNAVAILABLE,
-                                       "the target was changed during the login");
-            return NULL;
-        }
+        status = judge_again(connection, target, &verdict);
+    } else {
+        status = server_admits_discovery(server, login) ? LOGIN_STATUS_SUCCESS
+                                                        : LOGIN_STATUS_AUTHENTICATION_FAILURE;
+    }
+    if (status != LOGIN_STATUS_SUCCESS) {
+        *ret_action = login_refuse(login, status, "the target was changed during the login");
+        return NULL;
     }
 
-    session = session_new(server, claim, login, target, connection->tag);
+    session = session_new(claim, connection, target, &verdict);
     if (session == NULL)
         *ret_action = login_refuse(login, LOGIN_STATUS_OUT_OF_RESOURCES, "out of memory");
     return session;
@@ -321,10 +343,20 @@ on_claimed(Claim *claim)
         LoginClaim answer = { .status = claim->status, .reason = claim->reason };
 
         connection->claim = NULL;
+        connection->limit = claim->limit;
         holder->connection = NULL;
         act(connection, login_claimed(&connection->login->login, &answer));
     }
     claim_free(holder);
+}
+
+static guint
+target_limit(const Server *server, const IscsiTarget *target)
+{
+    if (target == NULL)
+        return 0;
+    return target->max_sessions != 0 ? target->max_sessions
+                                     : server->limits.max_sessions_per_target;
 }
 
 static void
@@ -356,7 +388,7 @@ ask_registry(Connection *connection)
     claim->tag = connection->tag;
     claim->requested_tsih = login->tsih;
     claim->initiator_name = g_strdup(login->initiator_name);
-    claim->target_limit = target != NULL ? target->max_sessions : 0;
+    claim->target_limit = target_limit(server, target);
     claim->claimed = on_claimed;
     claim->evict = on_evict;
     claim->released = on_released;
@@ -417,7 +449,7 @@ find_target(gpointer user_data, const char *name, DiscoveryTarget *ret_target)
     const Connection *connection = user_data;
     const IscsiTarget *target = server_find_target(connection->server, name);
 
-    if (target == NULL || !server_target_may_be_told(target, connection->tag))
+    if (target == NULL || !server_target_may_be_told(connection, target, connection->tag))
         return FALSE;
 
     describe_target(target, ret_target);
@@ -437,6 +469,15 @@ next_target(gpointer user_data, const char *after, DiscoveryTarget *ret_target)
     return TRUE;
 }
 
+static gboolean
+reaches_target(gpointer user_data, const char *name, guint16 tag)
+{
+    const Connection *connection = user_data;
+    const IscsiTarget *target = server_find_target(connection->server, name);
+
+    return target != NULL && server_target_may_be_told(connection, target, tag);
+}
+
 void
 connection_begin_text(Connection *connection)
 {
@@ -447,9 +488,11 @@ connection_begin_text(Connection *connection)
         .local = connection->local,
         .find = find_target,
         .next = next_target,
+        .reaches = reaches_target,
         .user_data = connection,
         .offer = &text->offer,
         .params = &connection->params,
+        .max_text_size = connection->server->limits.max_text_size,
     };
 
     if (session->target != NULL) {
@@ -514,11 +557,28 @@ ping(Connection *connection)
     start_timer(connection, nop_timeout(connection));
 }
 
+/* A PDU that does not end keeps what it needs: memory, and the connection busy */
+static gboolean
+is_dawdling(const Connection *connection)
+{
+    const Rx *rx = &connection->rx;
+
+    return (rx->state != RX_HEADER || rx->stash_size > 0) &&
+           now_of(connection) - rx->began_at >
+               connection->server->limits.pdu_timeout * USEC_PER_SEC;
+}
+
 static void
 on_nop_timer(Connection *connection)
 {
     gint64 interval = nop_interval(connection);
     gint64 since = quiet_since(connection);
+
+    if (is_dawdling(connection)) {
+        connection->limit = ISCSI_LIMIT_PDU_TIMEOUT;
+        connection_close(connection, "a PDU of the initiator did not end in time");
+        return;
+    }
 
     if (connection->is_pinged && since <= connection->pinged_at) {
         connection_close(connection, "the initiator did not answer a NOP-In in time");
@@ -546,6 +606,26 @@ connection_set_timer(Connection *connection)
         start_timer(connection, nop_interval(connection));
 }
 
+/* The deadline is that of the accept, whatever comes meanwhile */
+static void
+on_login_timer(Connection *connection)
+{
+    const IscsiLimits *limits = &connection->server->limits;
+    gint64 deadline = connection->accepted_at + limits->login_timeout * USEC_PER_SEC;
+    gboolean is_silent = connection->bytes_received == 0;
+    const char *reason =
+        is_silent ? "nothing came after the connection was made" : "the login took too long";
+
+    if (!is_silent && now_of(connection) < deadline) {
+        timer_set(&connection->timer, &connection->server->worker->loop, deadline);
+        return;
+    }
+
+    connection->limit = is_silent ? ISCSI_LIMIT_SILENCE_TIMEOUT : ISCSI_LIMIT_LOGIN_TIMEOUT;
+    server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, 0, reason);
+    connection_close(connection, reason);
+}
+
 static void
 on_timer(Timer *timer)
 {
@@ -554,9 +634,7 @@ on_timer(Timer *timer)
     switch (connection->state) {
     case CONNECTION_LOGIN:
     case CONNECTION_CLAIMING:
-        server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, 0,
-                    "the login took too long");
-        connection_close(connection, "the login took too long");
+        on_login_timer(connection);
         break;
     case CONNECTION_FULL_FEATURE:
         on_nop_timer(connection);
@@ -612,11 +690,30 @@ on_ready(Watch *watch, guint32 ready)
         rx_turn(connection);
 }
 
+/* A host that has gone without a word is found out by the kernel; all of it fails on what is not TCP */
+static void
+set_socket_options(const Connection *connection)
+{
+    const int on = 1;
+    const guint seconds = connection->server->limits.peer_timeout;
+    const guint usec = seconds * 1000;
+    const int idle = (int)MAX(seconds / 2, 1);
+    const int interval = (int)MAX(seconds / 8, 1);
+    int fd = connection->fd;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (seconds == 0)
+        return;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &usec, sizeof(usec));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+}
+
 static gboolean
 start(Connection *connection)
 {
     Server *server = connection->server;
-    int one = 1;
 
     connection->login = g_try_new(ConnectionLogin, 1);
     if (connection->login == NULL)
@@ -624,10 +721,8 @@ start(Connection *connection)
     server_init_policy(connection, &connection->login->policy);
     login_init(&connection->login->login, &connection->login->policy);
 
-    /* It fails on what is not TCP, as in tests */
-    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    set_socket_options(connection);
     (void)address_of_socket(connection->fd, &connection->local);
-    (void)address_of_peer(connection->fd, &connection->remote);
 
     connection->watch.asked |= EPOLLRDHUP;
     if (!tx_init(connection) ||
@@ -635,18 +730,20 @@ start(Connection *connection)
         return FALSE;
 
     watch_select(&connection->watch, EPOLLIN);
-    start_timer(connection, server->login_timeout * USEC_PER_SEC);
+    connection->accepted_at = now_of(connection);
+    start_timer(connection,
+                MIN(server->limits.silence_timeout, server->limits.login_timeout) * USEC_PER_SEC);
     return TRUE;
 }
 
 void
-connection_new(Server *server, int fd, guint16 tag, guint32 portal_id)
+connection_new(Server *server, int fd, guint16 tag, guint32 portal_id, const Address *remote)
 {
     Connection *connection = g_try_new0(Connection, 1);
 
     if (connection == NULL) {
         fd_close(&fd);
-        server_post_closed(server, NULL, TRUE);
+        server_post_not_taken(server, remote);
         return;
     }
 
@@ -654,6 +751,7 @@ connection_new(Server *server, int fd, guint16 tag, guint32 portal_id)
     connection->fd = fd;
     connection->tag = tag;
     connection->portal_id = portal_id;
+    connection->remote = *remote;
     list_init(&connection->session_link);
     list_init(&connection->link);
     list_init(&connection->tx.queue);

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "engine/loop.h"
+#include "iscsi/async.h"
 #include "iscsi/discovery.h"
 #include "iscsi/login.h"
 #include "iscsi/param.h"
@@ -72,6 +73,7 @@ struct Connection {
     ConnectionText *text;
     Rx rx;
     Tx tx;
+    Async async;
 
     /* target's pings */
     gint64 received_at;
@@ -79,14 +81,16 @@ struct Connection {
     guint32 ping_ttt;
     gboolean is_pinged;
 
-    guint n_reports; /* protocol error events posted */
+    gint64 accepted_at;
+    IscsiLimit limit; /* what it has run into, for the event about that */
+    guint n_reports;  /* protocol error events posted */
     guint64 bytes_received, bytes_sent;
     guint64 n_pdus_received, n_pdus_sent;
     guint64 n_header_digest_errors, n_data_digest_errors;
 };
 
 /* Serve @fd, which is owned from now on */
-void connection_new(Server *server, int fd, guint16 tag, guint32 portal_id);
+void connection_new(Server *server, int fd, guint16 tag, guint32 portal_id, const Address *remote);
 
 /* Memory only; the connection is closed */
 void connection_free(Connection *connection);

@@ -78,7 +78,13 @@ reserve(Task *task)
     guint32 size = (guint32)MIN(MIN(command->data_out_length, (guint64)command->expected_out),
                                 POOL_BUFFER_MAX);
 
-    if (session->reserved + size > session->reserve_max || !scsi_command_reserve(command)) {
+    if (session->reserved + size > session->reserve_max) {
+        server_post_limit(session->server, session, ISCSI_LIMIT_SESSION_BYTES);
+        out->is_refused = TRUE;
+        return;
+    }
+    if (!scsi_command_reserve(command)) {
+        server_post_limit(session->server, session, ISCSI_LIMIT_BYTES);
         out->is_refused = TRUE;
         return;
     }
@@ -134,6 +140,15 @@ dataseq_command_header(Task *task, Rx *rx)
     rx->data_keep = part->early_size;
 }
 
+/* Nothing of a command that was aborted is under way any more */
+static gboolean
+is_drained(const Task *task)
+{
+    const TaskDataOut *out = &task->command.out;
+
+    return out->n_r2ts == 0 && !out->unsolicited_open && task->is_delivered;
+}
+
 void
 dataseq_command_complete(Task *task)
 {
@@ -150,7 +165,9 @@ dataseq_command_complete(Task *task)
 
     out->unsolicited_received += immediate;
     out->usable = MIN(out->unsolicited_received, reserved_size(task));
-    if (!out->unsolicited_open)
+    if (out->is_draining && is_drained(task))
+        task_command_drained(task);
+    else if (!out->is_draining && !out->unsolicited_open)
         task_command_ready(task);
 }
 
@@ -315,7 +332,7 @@ static gboolean
 may_have_data(const Task *task)
 {
     return task->kind == TASK_COMMAND && task->is_active && !task->is_aborted &&
-           !task->command.is_done;
+           (!task->command.is_done || task->command.out.is_draining);
 }
 
 void
@@ -365,7 +382,7 @@ unsolicited_complete(Task *task, const Rx *rx)
     out->unsolicited_open = FALSE;
     if (out->unsolicited_received != first_burst(task))
         task_command_set_failure(task, SENSE_NOT_ENOUGH_UNSOLICITED_DATA);
-    if (task->command.is_begun)
+    if (task->command.is_begun && !out->is_draining)
         task_command_ready(task);
 }
 
@@ -395,11 +412,27 @@ withdraw_r2ts(TaskDataOut *out)
         out->n_r2ts--;
 }
 
+gboolean
+dataseq_drain(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    withdraw_r2ts(out);
+    out->has_failed = TRUE;
+    out->is_draining = !is_drained(task);
+    return !out->is_draining;
+}
+
 static void
 go_on(Task *task)
 {
     TaskDataOut *out = &task->command.out;
 
+    if (out->is_draining) {
+        if (is_drained(task))
+            task_command_drained(task);
+        return;
+    }
     if (!out->in_segment)
         return;
 

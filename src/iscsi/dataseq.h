@@ -30,4 +30,12 @@ void dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error);
 void dataseq_segment(Task *task);
 
 /* Encode the next R2T that is to be sent; FALSE: there is none */
+/**
+ * dataseq_drain() - the command has ended by an abort that is to be answered
+ *
+ * Returns: TRUE when nothing of the initiator is under way; else task_command_drained() is called
+ *     when the last sequence has ended. What still comes is discarded.
+ */
+gboolean dataseq_drain(Task *task);
+
 gboolean dataseq_emit_r2t(Task *task, TxSlot *slot);

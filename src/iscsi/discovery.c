@@ -34,7 +34,10 @@ discovery_init(Discovery *discovery, const DiscoveryConfig *config)
     memset(discovery, 0, G_STRUCT_OFFSET(Discovery, reader_buffer));
     discovery->config = *config;
     discovery->ttt = EXCHANGE_TTT;
-    text_reader_init(&discovery->reader, discovery->reader_buffer, sizeof discovery->reader_buffer);
+    text_reader_init(&discovery->reader, discovery->reader_buffer,
+                     config->max_text_size != 0
+                         ? MIN(config->max_text_size, sizeof discovery->reader_buffer)
+                         : sizeof discovery->reader_buffer);
     text_writer_init(&discovery->writer, discovery->writer_buffer, sizeof discovery->writer_buffer);
 }
 
@@ -42,7 +45,28 @@ discovery_init(Discovery *discovery, const DiscoveryConfig *config)
  * The list
  */
 
-/* Where this connection reaches what is announced; FALSE when it does not */
+static gboolean
+is_link_local(const Address *address)
+{
+    return address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&address->in6.sin6_addr);
+}
+
+/* Whether a link-local address, which says nothing elsewhere, is of the link of this connection */
+static gboolean
+is_on_link(const Discovery *discovery, const Address *address)
+{
+    const Address *local = &discovery->config.local;
+
+    return !is_link_local(address) ||
+           (is_link_local(local) && (address->in6.sin6_scope_id == 0 ||
+                                     address->in6.sin6_scope_id == local->in6.sin6_scope_id));
+}
+
+/*
+ * Where this connection reaches what is announced; FALSE when it does not. A zone is told nobody: it
+ * is a name of this machine, and RFC 3986, by which RFC 7143 13.8 goes, has no place for it. The
+ * initiator adds its own.
+ */
 static gboolean
 resolve(const Discovery *discovery, const Address *announced, char *text, gsize size)
 {
@@ -58,6 +82,10 @@ resolve(const Discovery *discovery, const Address *announced, char *text, gsize 
         address_set_port(&address, address_port(announced));
     }
 
+    if (!is_on_link(discovery, &address))
+        return FALSE;
+    if (address.sa.sa_family == AF_INET6)
+        address.in6.sin6_scope_id = 0;
     address_format(&address, text, size);
     return TRUE;
 }
@@ -76,6 +104,14 @@ was_announced(const Discovery *discovery, const DiscoveryTarget *target, guint i
     }
 
     return FALSE;
+}
+
+static gboolean
+is_reached(const Discovery *discovery, const char *name, guint16 tag)
+{
+    const DiscoveryConfig *config = &discovery->config;
+
+    return config->reaches == NULL || config->reaches(config->user_data, name, tag);
 }
 
 /* Write what does not fit later: the writer forgets that it was asked */
@@ -104,7 +140,8 @@ write_target(Discovery *discovery, const DiscoveryTarget *target)
     for (; discovery->next_announce < target->n_announces; discovery->next_announce++) {
         const IscsiAnnounce *announce = &target->announces[discovery->next_announce];
 
-        if (!resolve(discovery, &announce->address, text, sizeof text) ||
+        if (!is_reached(discovery, target->name, announce->tag) ||
+            !resolve(discovery, &announce->address, text, sizeof text) ||
             was_announced(discovery, target, discovery->next_announce, text))
             continue;
         if (!text_write_format(writer, "TargetAddress", "%s,%u", text, announce->tag))

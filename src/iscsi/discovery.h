@@ -50,6 +50,9 @@ typedef gboolean (*DiscoveryFind)(gpointer user_data, const char *name,
 typedef gboolean (*DiscoveryNext)(gpointer user_data, const char *after,
                                   DiscoveryTarget *ret_target);
 
+/* DiscoveryReaches() - whether this initiator could log in to a target through a portal group */
+typedef gboolean (*DiscoveryReaches)(gpointer user_data, const char *name, guint16 tag);
+
 #define DISCOVERY_ANSWER_MAX 8192
 #define DISCOVERY_PDUS_MAX                                                                         \
     64 /* Text Requests of one exchange, those for the rest of a list aside */
@@ -60,9 +63,11 @@ typedef struct {
     Address local;           /* the address this connection came in on */
     DiscoveryFind find;
     DiscoveryNext next;
+    DiscoveryReaches reaches; /* NULL: through all of them */
     gpointer user_data;
     const IscsiParams *offer; /* what the target offers */
     IscsiParams *params;      /* what holds in the connection; changed by a negotiation */
+    guint32 max_text_size;    /* of one request; 0: what fits */
 } DiscoveryConfig;
 
 typedef enum {

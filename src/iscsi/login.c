@@ -18,7 +18,8 @@
  *
  * Everything is bounded: text of a request, its pairs, our answer, the number
  * of requests. A refusal carries one of the RFC's status codes and a sentence
- * for the journal that names no bytes of the peer but keys of known characters.
+ * for the journal that names no bytes of the peer but keys of known characters,
+ * and a CHAP user that is escaped and cut.
  */
 
 #include "iscsi/login.h"
@@ -33,6 +34,9 @@ typedef struct {
 } Pair;
 
 G_STATIC_ASSERT(sizeof(Login) <= 33 * 1024);
+
+#define SKIPPED                                                                                    \
+    "CHAP is wanted here and the initiator skips authentication: set its CHAP user and secret"
 
 /*
  * Responses
@@ -157,11 +161,38 @@ none_step(Login *login, TextWriter *answers)
     return LOGIN_AUTH_PASSED;
 }
 
-/* clang-format off */
-static const LoginAuth auth_methods[] = {
-    { "None", LOGIN_AUTH_NONE, none_receive, none_step, NULL },
-};
-/* clang-format on */
+static const LoginAuth none_auth = { "None", LOGIN_AUTH_NONE, none_receive, none_step, NULL };
+
+static const LoginAuth *const auth_methods[] = { &none_auth, &chap_login_auth };
+
+void
+login_explain(Login *login, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)g_vsnprintf(login->reason, sizeof login->reason, format, args);
+    va_end(args);
+}
+
+/* A method has failed and said why */
+static LoginAction
+refuse_auth(Login *login, LoginAuthResult result)
+{
+    g_autofree char *reason =
+        g_strdup(login->reason[0] != '\0' ? login->reason : "Authentication failed");
+
+    return refuse(login,
+                  result == LOGIN_AUTH_NO_RESOURCES ? LOGIN_STATUS_OUT_OF_RESOURCES
+                                                    : LOGIN_STATUS_AUTHENTICATION_FAILURE,
+                  "%s", reason);
+}
+
+static gboolean
+wants_proof(const Login *login)
+{
+    return (login->target.auth_methods & LOGIN_AUTH_NONE) == 0;
+}
 
 /* The initiator's first that the target takes */
 static const LoginAuth *
@@ -172,7 +203,7 @@ choose_auth(const Login *login, const char *list)
 
     while (text_list_next(&list, &item, &size)) {
         for (gsize i = 0; i < G_N_ELEMENTS(auth_methods); i++) {
-            const LoginAuth *auth = &auth_methods[i];
+            const LoginAuth *auth = auth_methods[i];
 
             if (text_item_is(item, size, auth->name) &&
                 (login->target.auth_methods & auth->bit) != 0)
@@ -184,17 +215,24 @@ choose_auth(const Login *login, const char *list)
 }
 
 static gboolean
+receive_auth_key(Login *login, const KeyRow *row, const char *value, LoginAction *ret_action)
+{
+    LoginAuthResult result = LOGIN_AUTH_FAILED;
+
+    login_explain(login, "%s came without AuthMethod=CHAP", row->name);
+    if (login->auth != NULL)
+        result = login->auth->receive(login, row->name, value);
+    if (result == LOGIN_AUTH_MORE)
+        return TRUE;
+    *ret_action = refuse_auth(login, result);
+    return FALSE;
+}
+
+static gboolean
 receive_auth(Login *login, const KeyRow *row, const char *value, LoginAction *ret_action)
 {
-    if (key_id(row) != KEY_AUTH_METHOD) {
-        if (login->auth == NULL ||
-            login->auth->receive(login, row->name, value) == LOGIN_AUTH_FAILED) {
-            *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE,
-                                 "Authentication failed at %s", row->name);
-            return FALSE;
-        }
-        return TRUE;
-    }
+    if (key_id(row) != KEY_AUTH_METHOD)
+        return receive_auth_key(login, row, value, ret_action);
 
     if (login->auth != NULL) {
         *ret_action = refuse(login, LOGIN_STATUS_INITIATOR_ERROR, "AuthMethod was sent twice");
@@ -203,8 +241,13 @@ receive_auth(Login *login, const KeyRow *row, const char *value, LoginAction *re
 
     login->auth = choose_auth(login, value);
     if (login->auth == NULL) {
-        *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE,
-                             "The initiator offers no authentication method that the target takes");
+        *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE, "%s",
+                             wants_proof(login)
+                                 ? "CHAP is wanted here and the initiator does not offer it: set "
+                                   "its CHAP user and secret"
+                                 : "The initiator wants to authenticate and nothing is asked for "
+                                   "here: give the target a CHAP account, or take it from the "
+                                   "initiator");
         return FALSE;
     }
     (void)text_write(&login->writer, row->name, login->auth->name);
@@ -222,12 +265,13 @@ step_auth(Login *login, LoginEvent event, LoginAction *ret_action)
 
     if (login->auth != NULL)
         result = login->auth->step(login, &login->writer);
-    else if (event_is_transit(event)) /* it wants to go on without a word on authentication */
-        result = (login->target.auth_methods & LOGIN_AUTH_NONE) != 0 ? LOGIN_AUTH_PASSED
-                                                                     : LOGIN_AUTH_FAILED;
+    else if (event_is_transit(event)) { /* it wants to go on without a word on authentication */
+        result = wants_proof(login) ? LOGIN_AUTH_FAILED : LOGIN_AUTH_PASSED;
+        login_explain(login, SKIPPED);
+    }
 
-    if (result == LOGIN_AUTH_FAILED) {
-        *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE, "Authentication failed");
+    if (result == LOGIN_AUTH_FAILED || result == LOGIN_AUTH_NO_RESOURCES) {
+        *ret_action = refuse_auth(login, result);
         return FALSE;
     }
     login->is_authenticated = result == LOGIN_AUTH_PASSED;
@@ -311,6 +355,18 @@ refuse_redirect(Login *login)
                   "The target has moved to %s", login->target.redirect);
 }
 
+static LoginAction
+refuse_forbidden(Login *login)
+{
+    if (login->target.rule_id != 0)
+        return refuse(login, LOGIN_STATUS_AUTHORIZATION_FAILURE,
+                      "The access rule for “%s” denies this initiator", login->target.rule);
+    return refuse(
+        login, LOGIN_STATUS_AUTHORIZATION_FAILURE,
+        "No access rule of the target lets this initiator in from its address and through "
+        "this portal group: add one, or open the target");
+}
+
 static gboolean
 find_target(Login *login, LoginAction *ret_action)
 {
@@ -325,8 +381,7 @@ find_target(Login *login, LoginAction *ret_action)
         *ret_action = refuse(login, LOGIN_STATUS_NOT_FOUND, "There is no such target here");
         return FALSE;
     case LOGIN_FORBIDDEN:
-        *ret_action = refuse(login, LOGIN_STATUS_AUTHORIZATION_FAILURE,
-                             "The target does not let this initiator in");
+        *ret_action = refuse_forbidden(login);
         return FALSE;
     case LOGIN_REMOVED:
         *ret_action = refuse(login, LOGIN_STATUS_TARGET_REMOVED, "The target was removed");
@@ -467,9 +522,8 @@ skip_security(Login *login, LoginAction *ret_action)
 {
     if (login->is_authenticated)
         return TRUE;
-    if ((login->target.auth_methods & LOGIN_AUTH_NONE) == 0) {
-        *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE,
-                             "The target wants authentication and the initiator skips it");
+    if (wants_proof(login)) {
+        *ret_action = refuse(login, LOGIN_STATUS_AUTHENTICATION_FAILURE, SKIPPED);
         return FALSE;
     }
     login->is_authenticated = TRUE;
@@ -521,8 +575,10 @@ receive_request(Login *login, const guint8 *bhs, const guint8 *data, gsize size,
 
     if (login->is_continued && csg != (PduStage)login->pending_csg)
         return refuse(login, LOGIN_STATUS_INITIATOR_ERROR, "The stage changed inside a request");
-    if (text_reader_add(&login->reader, data, size) != TEXT_OK)
+    if (text_reader_add(&login->reader, data, size) != TEXT_OK) {
+        login->limit = ISCSI_LIMIT_TEXT_SIZE;
         return refuse(login, LOGIN_STATUS_INITIATOR_ERROR, "The login text is too long");
+    }
 
     login->is_continued = pdu_is_continued(bhs);
     login->pending_csg = (guint8)csg;
@@ -579,7 +635,10 @@ login_init(Login *login, const LoginPolicy *policy)
     /* the buffers need no clearing: nothing is read from them that was not written */
     memset(login, 0, G_STRUCT_OFFSET(Login, reader_buffer));
     login->policy = policy;
-    text_reader_init(&login->reader, login->reader_buffer, sizeof login->reader_buffer);
+    text_reader_init(&login->reader, login->reader_buffer,
+                     policy->max_text_size != 0
+                         ? MIN(policy->max_text_size, sizeof login->reader_buffer)
+                         : sizeof login->reader_buffer);
     text_writer_init(&login->writer, login->writer_buffer, sizeof login->writer_buffer);
     iscsi_params_init_rfc(&login->negotiation.params);
 }

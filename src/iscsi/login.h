@@ -4,9 +4,12 @@
 
 #include <glib.h>
 
+#include "iscsi/chap.h"
+#include "iscsi/credentials.h"
 #include "iscsi/negotiate.h"
 #include "iscsi/param.h"
 #include "iscsi/pdu.h"
+#include "iscsi/peer-limits.h"
 #include "iscsi/text.h"
 #include "util/address.h"
 #include "util/name.h"
@@ -130,6 +133,8 @@ typedef struct {
     char alias[TEXT_VALUE_MAX + 1];  /* "" for none */
     char redirect[ADDRESS_TEXT_MAX]; /* "" for none, else as TargetAddress has it */
     gboolean redirect_is_permanent;
+    guint32 rule_id;    /* of the access rule that decided, 0: none; also when LOGIN_FORBIDDEN */
+    char rule[64];      /* its name for the journal, perhaps cut */
     IscsiParams params; /* what the target offers */
 } LoginTarget;
 
@@ -141,10 +146,22 @@ typedef struct {
      */
     LoginLookup (*find_target)(gpointer user_data, const char *initiator_name,
                                const char *target_name, LoginTarget *ret_target);
+    /**
+     * find_credentials() - whose CHAP response is right, as it is now
+     * @target_name: "" in discovery sessions
+     *
+     * Returns: borrowed until the caller returns to the event loop; NULL: nobody's
+     */
+    const Credentials *(*find_credentials)(gpointer user_data, const char *initiator_name,
+                                           const char *target_name);
     gpointer user_data;
-    IscsiParams discovery_params; /* what discovery sessions are offered */
+    const ChapDigests *digests; /* NULL: there is no CHAP */
+    guint32 chap_algorithms;    /* those that are allowed, bit per ChapAlgorithm */
+    gboolean (*random)(guint8 *buffer, gsize size); /* NULL: chap_random(); tests know better */
+    IscsiParams discovery_params;                   /* what discovery sessions are offered */
     guint32 discovery_auth_methods;
-    guint32 window; /* commands a new session may send at once */
+    guint32 window;        /* commands a new session may send at once */
+    guint32 max_text_size; /* of one request; 0: what fits */
 } LoginPolicy;
 
 /* The registry's answer to LOGIN_CLAIM */
@@ -190,6 +207,7 @@ typedef struct Login {
     const LoginAuth *auth; /* chosen, or NULL */
     gpointer auth_state;
     gboolean is_authenticated;
+    char chap_user[CREDENTIALS_USER_MAX + 1]; /* who proved itself by CHAP; "" for nobody */
 
     gboolean target_told;  /* TargetAlias and TargetPortalGroupTag were sent */
     gboolean is_continued; /* the request is not complete (C bit) */
@@ -204,7 +222,8 @@ typedef struct Login {
     const guint8 *response_data;
     gsize response_size;
     guint16 status;   /* of LOGIN_REFUSE */
-    char reason[192]; /* of LOGIN_REFUSE and LOGIN_CLOSE: a sentence for the journal */
+    IscsiLimit limit; /* the same: the limit that was the cause, if one was */
+    char reason[448]; /* of LOGIN_REFUSE and LOGIN_CLOSE: a sentence for the journal */
 
     TextReader reader;
     TextWriter writer;
@@ -213,13 +232,14 @@ typedef struct Login {
 } Login;
 
 /*
- * An authentication method. AuthMethod=None is one that ends at once; CHAP adds
- * a row to the table in login.c.
+ * An authentication method: a row of the table in login.c. AuthMethod=None is
+ * one that ends at once; CHAP is in chap.c.
  */
 typedef enum {
     LOGIN_AUTH_MORE, /* wait for the initiator */
     LOGIN_AUTH_PASSED,
-    LOGIN_AUTH_FAILED,
+    LOGIN_AUTH_FAILED,       /* it has said why: login_explain() */
+    LOGIN_AUTH_NO_RESOURCES, /* the same, and it is not the initiator's fault */
 } LoginAuthResult;
 
 struct LoginAuth {
@@ -231,6 +251,9 @@ struct LoginAuth {
     LoginAuthResult (*step)(Login *login, TextWriter *answers);
     void (*end)(Login *login);
 };
+
+/* For the journal, from a method that fails; what the peer sent is to be escaped and short */
+void login_explain(Login *login, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* @policy is borrowed until login_deinit() */
 void login_init(Login *login, const LoginPolicy *policy);

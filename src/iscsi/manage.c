@@ -8,7 +8,16 @@
  * CmdSN: commands that have arrived but whose turn has not come are ended here
  * at once; ABORT TASK of a command that never came marks its CmdSN as received
  * (RFC 7143 11.5 and 11.6.1); functions on several tasks wait until every
- * command sent before them has come (RFC 7143 4.2.3.3).
+ * command sent before them has come (RFC 7143 4.2.3.3), and do not concern what
+ * was sent after them. The functions of RFC 7144 are there for sessions that
+ * have negotiated its protocol level; for others they do not exist.
+ *
+ * Step a) of RFC 7143 4.2.3.3, to wait for data that aborted tasks were asked
+ * for, is not done: initiators that stop sending it would be waited for in
+ * vain. What comes is thrown away, since its task is not known any more.
+ *
+ * A session of one connection needs no response fence (RFC 7143 4.2.2.3.3 a):
+ * its answers arrive in the order in which they are sent.
  */
 
 #include "iscsi/manage.h"
@@ -23,18 +32,23 @@ typedef struct {
     TmfFunction scsi;
     gboolean is_single; /* concerns one task */
     gboolean is_target; /* concerns all logical units */
+    guint8 level;       /* least iSCSIProtocolLevel */
     const char *name;
 } ManageRow;
 
 /* clang-format off */
 static const ManageRow rows[] = {
-    { PDU_TMF_ABORT_TASK,         TMF_ABORT_TASK,         TRUE,  FALSE, "ABORT TASK" },
-    { PDU_TMF_ABORT_TASK_SET,     TMF_ABORT_TASK_SET,     FALSE, FALSE, "ABORT TASK SET" },
-    { PDU_TMF_CLEAR_ACA,          TMF_CLEAR_ACA,          TRUE,  FALSE, "CLEAR ACA" },
-    { PDU_TMF_CLEAR_TASK_SET,     TMF_CLEAR_TASK_SET,     FALSE, FALSE, "CLEAR TASK SET" },
-    { PDU_TMF_LOGICAL_UNIT_RESET, TMF_LOGICAL_UNIT_RESET, FALSE, FALSE, "LOGICAL UNIT RESET" },
-    { PDU_TMF_TARGET_WARM_RESET,  TMF_TARGET_WARM_RESET,  FALSE, TRUE,  "TARGET WARM RESET" },
-    { PDU_TMF_TARGET_COLD_RESET,  TMF_TARGET_COLD_RESET,  FALSE, TRUE,  "TARGET COLD RESET" },
+    { PDU_TMF_ABORT_TASK,         TMF_ABORT_TASK,         TRUE,  FALSE, 0, "ABORT TASK" },
+    { PDU_TMF_ABORT_TASK_SET,     TMF_ABORT_TASK_SET,     FALSE, FALSE, 0, "ABORT TASK SET" },
+    { PDU_TMF_CLEAR_ACA,          TMF_CLEAR_ACA,          TRUE,  FALSE, 0, "CLEAR ACA" },
+    { PDU_TMF_CLEAR_TASK_SET,     TMF_CLEAR_TASK_SET,     FALSE, FALSE, 0, "CLEAR TASK SET" },
+    { PDU_TMF_LOGICAL_UNIT_RESET, TMF_LOGICAL_UNIT_RESET, FALSE, FALSE, 0, "LOGICAL UNIT RESET" },
+    { PDU_TMF_TARGET_WARM_RESET,  TMF_TARGET_WARM_RESET,  FALSE, TRUE,  1, "TARGET WARM RESET" },
+    { PDU_TMF_TARGET_COLD_RESET,  TMF_TARGET_COLD_RESET,  FALSE, TRUE,  1, "TARGET COLD RESET" },
+    { PDU_TMF_QUERY_TASK,         TMF_QUERY_TASK,         TRUE,  FALSE, 2, "QUERY TASK" },
+    { PDU_TMF_QUERY_TASK_SET,     TMF_QUERY_TASK_SET,     FALSE, FALSE, 2, "QUERY TASK SET" },
+    { PDU_TMF_I_T_NEXUS_RESET,    TMF_I_T_NEXUS_RESET,    FALSE, TRUE,  2, "I_T NEXUS RESET" },
+    { PDU_TMF_QUERY_ASYNC_EVENT,  TMF_QUERY_ASYNC_EVENT,  TRUE,  FALSE, 2, "QUERY ASYNCHRONOUS EVENT" },
 };
 /* clang-format on */
 
@@ -64,6 +78,8 @@ response_of(TmfResponse response)
     switch (response) {
     case TMF_COMPLETE:
         return PDU_TMF_RESPONSE_COMPLETE;
+    case TMF_SUCCEEDED:
+        return PDU_TMF_RESPONSE_SUCCEEDED;
     case TMF_NO_SUCH_TASK:
         return PDU_TMF_RESPONSE_NO_TASK;
     case TMF_NO_SUCH_LUN:
@@ -82,6 +98,8 @@ on_tmf_done(ScsiTmf *tmf)
     Task *task = list_entry(tmf, Task, tmf);
 
     task->is_managing = FALSE;
+    task->tmf_information = tmf->information;
+    task->is_nexus_reset = tmf->function == TMF_I_T_NEXUS_RESET;
     task->is_cold_reset = tmf->function == TMF_TARGET_COLD_RESET && tmf->response == TMF_COMPLETE;
     answer(task, response_of(tmf->response));
 }
@@ -101,21 +119,27 @@ start_scsi(Task *task, const ManageRow *row, ScsiCommand *command)
     scsi_tmf_start(tmf);
 }
 
-/* The task that ABORT TASK names is not here: RFC 7143 11.6.1 */
+/* Whether the task that @task names, and that is not here, may still come: RFC 7143 11.6.1 */
+static gboolean
+is_missing(const Task *task)
+{
+    const Session *session = task->session;
+    guint32 cmd_sn = pdu_tmf_ref_cmd_sn(task->bhs);
+
+    return pdu_sn_in_window(cmd_sn, session->exp_cmd_sn, session->max_cmd_sn) &&
+           pdu_sn_less(cmd_sn, task->cmd_sn);
+}
+
 static void
 abort_missing(Task *task)
 {
-    Session *session = task->session;
-    guint32 cmd_sn = pdu_tmf_ref_cmd_sn(task->bhs);
-
-    if (!pdu_sn_in_window(cmd_sn, session->exp_cmd_sn, session->max_cmd_sn) ||
-        !pdu_sn_less(cmd_sn, task->cmd_sn)) {
+    if (!is_missing(task)) {
         answer(task, PDU_TMF_RESPONSE_NO_TASK);
         return;
     }
 
     answer(task, PDU_TMF_RESPONSE_COMPLETE);
-    session_skip(session, cmd_sn);
+    session_skip(task->session, pdu_tmf_ref_cmd_sn(task->bhs));
 }
 
 static void
@@ -125,6 +149,10 @@ abort_task(Task *task, const ManageRow *row)
 
     if (other == NULL || !other->is_active) {
         abort_missing(task);
+        return;
+    }
+    if (other->kind == TASK_MANAGEMENT) {
+        answer(task, PDU_TMF_RESPONSE_REJECTED);
         return;
     }
     if (other->kind != TASK_COMMAND || pdu_lun(other->bhs) != pdu_lun(task->bhs)) {
@@ -139,6 +167,41 @@ abort_task(Task *task, const ManageRow *row)
     }
 
     start_scsi(task, row, &other->command.scsi);
+}
+
+static gboolean
+is_query(const ManageRow *row)
+{
+    return row->scsi == TMF_QUERY_TASK || row->scsi == TMF_QUERY_TASK_SET ||
+           row->scsi == TMF_QUERY_ASYNC_EVENT;
+}
+
+/* A command whose turn has not come, or whose data is still coming, is a task too */
+static void
+query_task(Task *task, const ManageRow *row)
+{
+    Task *other = session_find_task(task->session, pdu_tmf_rtt(task->bhs));
+    ScsiCommand *command = NULL;
+
+    if (other != NULL && other->is_active && other->kind == TASK_MANAGEMENT) {
+        answer(task, PDU_TMF_RESPONSE_REJECTED);
+        return;
+    }
+    if (other == NULL && is_missing(task)) {
+        /* Who is told that it is not there must not find it carried out later */
+        answer(task, PDU_TMF_RESPONSE_COMPLETE);
+        session_skip(task->session, pdu_tmf_ref_cmd_sn(task->bhs));
+        return;
+    }
+    if (other != NULL && other->is_active && !other->is_aborted && other->kind == TASK_COMMAND &&
+        pdu_lun(other->bhs) == pdu_lun(task->bhs)) {
+        if (!other->command.is_begun) {
+            answer(task, PDU_TMF_RESPONSE_SUCCEEDED);
+            return;
+        }
+        command = &other->command.scsi;
+    }
+    start_scsi(task, row, command);
 }
 
 /* Commands that wait for their turn and that @task ends too */
@@ -177,7 +240,13 @@ start_row(Task *task, const ManageRow *row)
         return;
     }
 
-    abort_parked(task, row);
+    if (row->scsi == TMF_QUERY_TASK) {
+        query_task(task, row);
+        return;
+    }
+
+    if (!is_query(row))
+        abort_parked(task, row);
     start_scsi(task, row, NULL);
 }
 
@@ -188,14 +257,15 @@ manage_start(Task *task)
     const ManageRow *row = find_row(function);
 
     task->session->statistics.n_task_management++;
-    if (row == NULL) {
+    if (row == NULL || task->session->params.protocol_level < row->level) {
         answer(task, function == PDU_TMF_TASK_REASSIGN ? PDU_TMF_RESPONSE_REASSIGN_NOT_SUPPORTED
                                                        : PDU_TMF_RESPONSE_NOT_SUPPORTED);
         return;
     }
 
-    server_post(task->session->server, ISCSI_EVENT_TASK_MANAGEMENT, task->connection, task->session,
-                0, row->name);
+    if (!is_query(row))
+        server_post(task->session->server, ISCSI_EVENT_TASK_MANAGEMENT, task->connection,
+                    task->session, 0, row->name);
     if (!row->is_single && must_wait(task)) {
         list_append(&task->session->held, &task->link);
         return;

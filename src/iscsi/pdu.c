@@ -72,10 +72,11 @@ pdu_encode_nop_in(guint8 *bhs, guint32 itt, guint64 lun, guint32 ttt, gsize data
 }
 
 void
-pdu_encode_tmf_response(guint8 *bhs, guint32 itt, PduTmfResponse response)
+pdu_encode_tmf_response(guint8 *bhs, guint32 itt, PduTmfResponse response, guint32 information)
 {
     pdu_encode(bhs, PDU_TASK_MANAGEMENT_RESPONSE, PDU_FINAL, itt, 0);
     bhs[2] = (guint8)response;
+    put_be24(bhs + 8, information);
 }
 
 void

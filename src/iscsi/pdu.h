@@ -538,7 +538,9 @@ void pdu_encode_r2t(guint8 *bhs, guint32 itt, guint64 lun, guint32 ttt, guint32 
 /* A ping has @itt reserved and a @ttt; an answer has the request's @itt and @ttt reserved */
 void pdu_encode_nop_in(guint8 *bhs, guint32 itt, guint64 lun, guint32 ttt, gsize data_size);
 
-void pdu_encode_tmf_response(guint8 *bhs, guint32 itt, PduTmfResponse response);
+/* @information: additional response information of RFC 7144, 3 bytes */
+void pdu_encode_tmf_response(guint8 *bhs, guint32 itt, PduTmfResponse response,
+                             guint32 information);
 
 void pdu_encode_logout_response(guint8 *bhs, guint32 itt, PduLogoutResponse response,
                                 guint16 time2wait, guint16 time2retain);

@@ -52,11 +52,17 @@ registry_new(Mailbox *mailbox, guint max_sessions)
     Registry *registry = g_new0(Registry, 1);
 
     registry->mailbox = mailbox;
-    registry->max_sessions = MIN(max_sessions, G_MAXUINT16 - 1);
+    registry_set_max_sessions(registry, max_sessions);
     registry->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     registry->tsihs = g_hash_table_new(NULL, NULL);
     registry->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return registry;
+}
+
+void
+registry_set_max_sessions(Registry *registry, guint max_sessions)
+{
+    registry->max_sessions = MIN(max_sessions, G_MAXUINT16 - 1);
 }
 
 void
@@ -202,6 +208,7 @@ claim_nexus(Registry *registry, Claim *claim)
     if (entry == NULL) {
         if (claim->target_limit != 0 &&
             target_count(registry, claim->target_name) >= claim->target_limit) {
+            claim->limit = ISCSI_LIMIT_SESSIONS_PER_TARGET;
             claim_answer(claim, LOGIN_STATUS_OUT_OF_RESOURCES,
                          "the target has as many sessions as it may have");
             return;
@@ -252,6 +259,7 @@ on_claim(Message *message)
         return;
     }
 
+    claim->limit = ISCSI_LIMIT_SESSIONS;
     claim_answer(claim, LOGIN_STATUS_OUT_OF_RESOURCES,
                  "the service has as many sessions as it may have");
 }

@@ -6,6 +6,7 @@
 
 #include "engine/mailbox.h"
 #include "iscsi/param.h"
+#include "iscsi/peer-limits.h"
 #include "util/list.h"
 
 /*
@@ -49,6 +50,7 @@ struct Claim {
     guint16 status; /* of a login: 0 or class << 8 | detail; refused claims are not released */
     guint16 tsih;
     const char *reason; /* static; NULL when granted */
+    IscsiLimit limit;   /* why it was refused, if that is why */
 
     /* private */
     Message message;
@@ -66,6 +68,7 @@ struct Claim {
  * @max_sessions: of the service, discovery sessions included
  */
 Registry *registry_new(Mailbox *mailbox, guint max_sessions);
+void registry_set_max_sessions(Registry *registry, guint max_sessions);
 void registry_free(Registry *registry); /* asserts that nothing is claimed */
 
 /* From the claimant's thread; @claim belongs to the registry until claimed, then until released */

@@ -176,11 +176,24 @@ on_nop_out(Connection *connection)
 }
 
 static void
+report_limit(Connection *connection, IscsiLimit limit, const char *text)
+{
+    connection->limit = limit;
+    connection_report(connection, text);
+}
+
+static void
 on_text_request(Connection *connection)
 {
     Rx *rx = &connection->rx;
 
-    if ((connection->text != NULL && connection->text->is_busy) || rx->data_size > TEXT_TOTAL_MAX) {
+    if (rx->data_size > connection->server->limits.max_text_size) {
+        report_limit(connection, ISCSI_LIMIT_TEXT_SIZE, "a text request is longer than allowed");
+        connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
+        discard(rx);
+        return;
+    }
+    if (connection->text != NULL && connection->text->is_busy) {
         connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
         discard(rx);
         return;
@@ -221,13 +234,15 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
     PduLimits limits = { .phase = connection->type == ISCSI_SESSION_NORMAL ? PDU_PHASE_NORMAL
                                                                            : PDU_PHASE_DISCOVERY,
                          .max_data_size = connection->params.max_recv_data_segment_length,
-                         .max_ahs_size = PDU_AHS_SIZE_MAX };
+                         .max_ahs_size = connection->server->limits.max_ahs_size };
     gboolean is_fatal = FALSE;
     PduRejectReason reason = pdu_check(rx->bhs, &limits, &is_fatal);
 
     connection->n_pdus_received++;
     if (reason != PDU_REJECT_NONE) {
         if (is_fatal) {
+            if (pdu_ahs_size(rx->bhs) > limits.max_ahs_size)
+                connection->limit = ISCSI_LIMIT_AHS_SIZE;
             connection_fail(connection, rx->bhs, reason, pdu_reject_name(reason));
             return;
         }
@@ -408,6 +423,9 @@ take_header(Connection *connection, const guint8 *p, gsize n)
 {
     Rx *rx = &connection->rx;
     gsize wanted, used;
+
+    if (rx->stash_size == 0)
+        rx->began_at = connection->server->worker->loop.now;
 
     if (rx->stash_size == 0 && n >= PDU_BHS_SIZE) {
         gsize size = header_size(connection, p);

@@ -23,6 +23,7 @@ typedef enum {
 } RxState;
 
 typedef struct {
+    gint64 began_at; /* the PDU whose bytes come in */
     RxState state;
     guint stash_size; /* bytes of an incomplete header, or of a trailer */
     guint8 *data;     /* where the data segment goes, or NULL: it is discarded */

@@ -21,10 +21,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "iscsi/drain.h"
 #include "util/fd.h"
+
+/* However little memory all may use, a worker has this: a few commands of any size get on */
+#define POOL_MIN (8 * POOL_BUFFER_MAX)
 
 /* Events under way above which those that a peer can cause are left out */
 #define EVENTS_MAX 512
+
+/* What a session runs into again and again is told so often */
+#define LIMIT_INTERVAL (10 * USEC_PER_SEC)
 
 void *
 server_map(gsize size)
@@ -94,6 +101,8 @@ describe_session(ServerEvent *event, const Session *session)
     event->strings[0] = session->target != NULL ? copy_text(session->target->name) : NULL;
     event->strings[1] = copy_text(session->initiator_name);
     event->strings[2] = copy_text(session->initiator_alias);
+    event->strings[5] = copy_text(session->chap_user);
+    event->event.rule_id = session->rule_id;
     event->params = session->params;
 }
 
@@ -102,6 +111,7 @@ describe_login(ServerEvent *event, const Login *login)
 {
     event->event.discovery = login->type == ISCSI_SESSION_DISCOVERY;
     event->event.cid = login->cid;
+    event->event.rule_id = login->target.rule_id;
     memcpy(event->event.isid, login->isid, sizeof(event->event.isid));
     event->strings[0] = copy_text(login->target_name);
     event->strings[1] = copy_text(login->initiator_name);
@@ -128,6 +138,9 @@ event_new(Server *server, IscsiEventType type, const Connection *connection, con
     event->event.wall_time = g_get_real_time();
     if (connection != NULL)
         describe_connection(event, connection);
+    /* Those that only count do not tell of it a second time */
+    if (connection != NULL && type != ISCSI_EVENT_CONNECTIONS)
+        event->event.limit = connection->limit;
     if (session != NULL)
         describe_session(event, session);
     else if (connection != NULL && connection->login != NULL)
@@ -135,6 +148,7 @@ event_new(Server *server, IscsiEventType type, const Connection *connection, con
     event->event.target_name = event->strings[0];
     event->event.initiator_name = event->strings[1];
     event->event.initiator_alias = event->strings[2];
+    event->event.chap_user = event->strings[5];
     event->event.params = &event->params;
     return event;
 }
@@ -179,6 +193,37 @@ server_post_closed(Server *server, const Connection *connection, gboolean login_
 
     event->login_ended = login_ended;
     event->connection_closed = TRUE;
+    send_event(event);
+}
+
+void
+server_post_not_taken(Server *server, const Address *remote)
+{
+    ServerEvent *event = event_new(server, ISCSI_EVENT_CONNECTIONS, NULL, NULL);
+
+    event->event.remote = *remote;
+    event->login_ended = TRUE;
+    event->connection_closed = TRUE;
+    send_event(event);
+}
+
+void
+server_post_limit(Server *server, Session *session, IscsiLimit limit)
+{
+    gint64 now = server->worker->loop.now;
+    ServerEvent *event;
+
+    session->n_limited++;
+    if ((session->limited_at != 0 && now - session->limited_at < LIMIT_INTERVAL) ||
+        server->n_events >= EVENTS_MAX)
+        return;
+
+    event = event_new(server, ISCSI_EVENT_LIMIT, NULL, session);
+    event->event.remote = session->remote;
+    event->event.limit = limit;
+    event->event.count = session->n_limited;
+    session->n_limited = 0;
+    session->limited_at = now;
     send_event(event);
 }
 
@@ -266,10 +311,16 @@ server_target_is_visible(const IscsiTarget *target, guint16 tag)
 }
 
 gboolean
-server_target_may_be_told(const IscsiTarget *target, guint16 tag)
+server_target_may_be_told(const Connection *connection, const IscsiTarget *target, guint16 tag)
 {
-    return target->enabled && target->access == ISCSI_ACCESS_OPEN &&
-           server_target_is_visible(target, tag);
+    AccessRequest request = {
+        .initiator_name = connection->session->initiator_name,
+        .address = &connection->remote,
+        .tag = tag,
+    };
+
+    return target->enabled && server_target_is_visible(target, tag) &&
+           iscsi_target_judge(target, &request).is_allowed;
 }
 
 gboolean
@@ -280,7 +331,8 @@ server_next_target(const Connection *connection, const char *after, IscsiTarget 
     for (guint i = target_place(server, after); i < server->targets->len; i++) {
         IscsiTarget *target = server->targets->pdata[i];
 
-        if (strcmp(target->name, after) == 0 || !server_target_may_be_told(target, connection->tag))
+        if (strcmp(target->name, after) == 0 ||
+            !server_target_may_be_told(connection, target, connection->tag))
             continue;
         *ret_target = target;
         return TRUE;
@@ -326,7 +378,7 @@ set_target(Server *server, IscsiTarget *target)
         g_ptr_array_insert(server->targets, (gint)i, target);
     }
 
-    list_foreach(link, &server->sessions) {
+    list_foreach_safe(link, &server->sessions) {
         Session *session = list_entry(link, Session, link);
 
         if (session->target != NULL && !session->is_closing &&
@@ -346,7 +398,61 @@ forget_target(Server *server, const char *name)
     g_ptr_array_remove_index(server->targets, i); /* drops the reference too */
 }
 
+static void
+set_security(Server *server, IscsiSecurity *security)
+{
+    snapshot_ref(&security->snapshot);
+    snapshot_unref(&server->security->snapshot);
+    server->security = security;
+}
+
+static void
+set_limits(Server *server, const IscsiLimits *limits)
+{
+    gsize share = MAX(limits->max_bytes / server->n_servers, POOL_MIN);
+
+    server->limits = *limits;
+    pool_set_limit(server->worker->pool, limits->max_bytes == 0 ? 0 : share);
+    if (server->servers[0] == server)
+        registry_set_max_sessions(server->registry, limits->max_sessions);
+    list_foreach(link, &server->sessions)
+        session_limit_room(list_entry(link, Session, link));
+}
+
 /* Logins */
+
+static IscsiVerdict
+judge_login(const Connection *connection, const IscsiTarget *target, const char *initiator_name)
+{
+    AccessRequest request = {
+        .initiator_name = initiator_name,
+        .address = &connection->remote,
+        .tag = connection->tag,
+    };
+
+    return iscsi_target_judge(target, &request);
+}
+
+IscsiHolder
+server_login_holder(const Connection *connection, const Login *login)
+{
+    return (IscsiHolder){
+        .request = { .initiator_name = login->initiator_name,
+                     .address = &connection->remote,
+                     .tag = connection->tag },
+        .chap_user = login->chap_user[0] != '\0' ? login->chap_user : NULL,
+    };
+}
+
+gboolean
+server_admits_discovery(const Server *server, const Login *login)
+{
+    const IscsiSecurity *security = server->security;
+
+    return !security->discovery_wants_chap ||
+           (login->chap_user[0] != '\0' &&
+            credentials_find(security->discovery_credentials, login->chap_user) != NULL);
+}
 
 static LoginLookup
 find_login_target(gpointer user_data, const char *initiator_name, const char *target_name,
@@ -354,28 +460,59 @@ find_login_target(gpointer user_data, const char *initiator_name, const char *ta
 {
     const Connection *connection = user_data;
     const IscsiTarget *target = server_find_target(connection->server, target_name);
+    IscsiVerdict verdict;
 
     if (target == NULL || !server_target_is_visible(target, connection->tag))
         return LOGIN_NOT_FOUND;
     if (!target->enabled)
         return LOGIN_UNAVAILABLE;
-    if (target->access != ISCSI_ACCESS_OPEN)
+
+    verdict = judge_login(connection, target, initiator_name);
+    if (verdict.rule != NULL) {
+        ret_target->rule_id = verdict.rule->id;
+        g_strlcpy(ret_target->rule, verdict.rule->label, sizeof(ret_target->rule));
+    }
+    if (!verdict.is_allowed)
         return LOGIN_FORBIDDEN;
 
     ret_target->id = target->id;
     ret_target->tag = connection->tag;
-    ret_target->auth_methods = LOGIN_AUTH_NONE;
+    ret_target->auth_methods = verdict.wants_chap ? LOGIN_AUTH_CHAP : LOGIN_AUTH_NONE;
     if (target->alias != NULL)
         g_strlcpy(ret_target->alias, target->alias, sizeof(ret_target->alias));
+    if (target->redirect != NULL)
+        g_strlcpy(ret_target->redirect, target->redirect, sizeof(ret_target->redirect));
+    ret_target->redirect_is_permanent = target->redirect_is_permanent;
     server_offer(target, &ret_target->params);
     return LOGIN_FOUND;
+}
+
+static const Credentials *
+find_login_credentials(gpointer user_data, const char *initiator_name, const char *target_name)
+{
+    const Connection *connection = user_data;
+    const Server *server = connection->server;
+    const IscsiTarget *target;
+
+    if (target_name[0] == '\0')
+        return server->security->discovery_credentials;
+
+    target = server_find_target(server, target_name);
+    return target != NULL ? judge_login(connection, target, initiator_name).credentials : NULL;
 }
 
 void
 server_init_policy(Connection *connection, LoginPolicy *ret_policy)
 {
-    *ret_policy = connection->server->policy;
+    const Server *server = connection->server;
+
+    *ret_policy = server->policy;
+    ret_policy->max_text_size = server->limits.max_text_size;
+    ret_policy->chap_algorithms = server->security->chap_algorithms;
+    ret_policy->discovery_auth_methods =
+        server->security->discovery_wants_chap ? LOGIN_AUTH_CHAP : LOGIN_AUTH_NONE;
     ret_policy->find_target = find_login_target;
+    ret_policy->find_credentials = find_login_credentials;
     ret_policy->user_data = connection;
 }
 
@@ -441,6 +578,10 @@ check_order(Order *order)
         if (!is_empty(server))
             return FALSE;
         stop_finally(server);
+    } else if (order->broadcast->kind == SERVER_REQUEST_LOGOUT) {
+        if (!drain_is_over(order))
+            return FALSE;
+        drain_end(order);
     }
 
     list_unlink(&order->link);
@@ -451,8 +592,14 @@ check_order(Order *order)
 void
 server_check_orders(Server *server)
 {
-    list_foreach_safe(link, &server->orders)
-        (void)check_order(list_entry(link, Order, link));
+    list_foreach_safe(link, &server->orders) {
+        Order *order = list_entry(link, Order, link);
+        gboolean is_stop = order->broadcast->kind == SERVER_STOP;
+
+        /* Once that is answered the control thread may free the server */
+        if (check_order(order) && is_stop)
+            return;
+    }
 }
 
 static void
@@ -466,7 +613,7 @@ close_sessions(Server *server, const Broadcast *broadcast)
                 : session->tsih == broadcast->tsih;
 
         if (is_meant)
-            session_close(session, broadcast->reason);
+            session_drop(session, PDU_ASYNC_SESSION_DROP, broadcast->reason);
     }
 }
 
@@ -486,7 +633,8 @@ stop(Server *server)
     ListLink *link;
 
     list_foreach_safe(session, &server->sessions)
-        session_close(list_entry(session, Session, link), "the service stops");
+        session_drop(list_entry(session, Session, link), PDU_ASYNC_SESSION_DROP,
+                     "the service stops");
     while ((link = list_first(&server->connections)) != NULL)
         connection_close(list_entry(link, Connection, link), "the service stops");
     g_ptr_array_set_size(server->targets, 0);
@@ -542,9 +690,23 @@ on_order(Message *message)
         forget_target(server, broadcast->name);
         close_sessions(server, broadcast);
         break;
+    case SERVER_SET_SECURITY:
+        set_security(server, broadcast->security);
+        break;
+    case SERVER_SET_LIMITS:
+        set_limits(server, &broadcast->limits);
+        break;
     case SERVER_CLOSE_SESSIONS:
         close_sessions(server, broadcast);
         break;
+    case SERVER_REQUEST_LOGOUT:
+        drain_start(order);
+        break;
+    case SERVER_CANCEL_LOGOUT:
+        /* Two orders may be answered now: this one, and what it ends */
+        drain_cancel(server, broadcast->request);
+        server_check_orders(server);
+        return;
     case SERVER_STATISTICS:
         collect(order);
         break;
@@ -566,7 +728,8 @@ on_placement(Message *message)
 {
     Placement *placement = list_entry(message, Placement, message);
 
-    connection_new(placement->server, placement->fd, placement->tag, placement->portal_id);
+    connection_new(placement->server, placement->fd, placement->tag, placement->portal_id,
+                   &placement->remote);
     g_free(placement);
 }
 
@@ -622,11 +785,11 @@ server_new(Worker *worker, const IscsiServiceConfig *config, IscsiService *servi
     server->worker = worker;
     server->control = config->control;
     server->service = service;
-    server->login_timeout = config->login_timeout != 0 ? config->login_timeout : 15;
+    iscsi_limits_init(&server->limits);
     server->targets = g_ptr_array_new_with_free_func(free_target);
     iscsi_params_init_offer(&server->policy.discovery_params);
     bound_offer(&server->policy.discovery_params);
-    server->policy.discovery_auth_methods = LOGIN_AUTH_NONE;
+    server->security = iscsi_security_new();
     /* Until the session says how wide its window is, with the last response */
     server->policy.window = 1;
     list_init(&server->connections);
@@ -647,6 +810,7 @@ server_free(Server *server)
 
     g_assert(!server->is_started && is_empty(server));
     g_ptr_array_free(server->targets, TRUE);
+    snapshot_unref(&server->security->snapshot);
     registry_free(server->registry);
     g_free(server);
 }

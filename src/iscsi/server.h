@@ -40,12 +40,13 @@ struct Server {
     guint n_servers;
     Mailbox *control;
     IscsiService *service; /* for messages; never looked into */
-    guint login_timeout;
+    IscsiLimits limits;
     Registry *registry; /* on its worker that of servers[0]; elsewhere to be sent to */
 
     guint8 *scratch; /* what a socket gives goes through here: SERVER_SCRATCH_SIZE */
     struct iovec *iovecs;
     GPtrArray *targets; /* IscsiTarget, by name */
+    IscsiSecurity *security;
     LoginPolicy policy;
     List connections;
     List sessions;
@@ -54,7 +55,8 @@ struct Server {
     List dead_connections;
     List dead_sessions;
     Deferred reaper;
-    guint n_events; /* on their way to the control thread and back */
+    guint64 last_serial; /* of the newest session */
+    guint n_events;      /* on their way to the control thread and back */
     gboolean is_started;
 };
 
@@ -65,7 +67,11 @@ typedef enum {
     SERVER_STOP,
     SERVER_SET_TARGET,
     SERVER_REMOVE_TARGET,
+    SERVER_SET_SECURITY,
+    SERVER_SET_LIMITS,
     SERVER_CLOSE_SESSIONS,
+    SERVER_REQUEST_LOGOUT,
+    SERVER_CANCEL_LOGOUT,
     SERVER_STATISTICS,
     SERVER_PING,
 } OrderKind;
@@ -81,6 +87,10 @@ struct Order {
     IscsiLuReport *lus;
     PoolStatistics pool;
     guint64 n_stalls;
+    /* SERVER_REQUEST_LOGOUT: see drain.c */
+    Timer timer;
+    guint64 last_serial;
+    gboolean is_cancelled;
 };
 
 /* One request to all workers. The workers read it, the control thread owns it. */
@@ -92,9 +102,13 @@ struct Broadcast {
     guint n_pending;
 
     IscsiTarget *target;
+    IscsiSecurity *security;
+    IscsiLimits limits;
     char *name;   /* of a target, or NULL */
     guint16 tsih; /* of a session, or 0 */
     char *reason;
+    guint32 request; /* SERVER_REQUEST_LOGOUT and SERVER_CANCEL_LOGOUT: its number */
+    guint seconds;
     Lu **lus;
     char **lu_names; /* NULL-terminated */
     guint n_lus;
@@ -114,6 +128,7 @@ typedef struct {
     int fd;
     guint16 tag;
     guint32 portal_id;
+    Address remote; /* comes back in the events that count */
 } Placement;
 
 Server *server_new(Worker *worker, const IscsiServiceConfig *config, IscsiService *service);
@@ -132,7 +147,7 @@ typedef struct {
     gboolean close_target; /* TARGET COLD RESET: all its sessions are to be closed */
     IscsiEvent event;
     IscsiParams params;
-    char *strings[5];
+    char *strings[6];
 } ServerEvent;
 
 /* The control thread's: called for each event */
@@ -147,8 +162,15 @@ gboolean server_next_target(const Connection *connection, const char *after,
 /* Whether initiators get to see @target on this connection's portal */
 gboolean server_target_is_visible(const IscsiTarget *target, guint16 tag);
 
-/* Whether discovery tells of it */
-gboolean server_target_may_be_told(const IscsiTarget *target, guint16 tag);
+/* Whether the session's initiator could log in to @target from its address through a portal group */
+gboolean server_target_may_be_told(const Connection *connection, const IscsiTarget *target,
+                                   guint16 tag);
+
+/* What is known of who has logged in with @login on @connection; refers to both */
+IscsiHolder server_login_holder(const Connection *connection, const Login *login);
+
+/* Whether a discovery session may begin after @login, as security is now */
+gboolean server_admits_discovery(const Server *server, const Login *login);
 
 /* What judges the login of @connection; refers to it */
 void server_init_policy(Connection *connection, LoginPolicy *ret_policy);
@@ -160,6 +182,10 @@ void server_offer(const IscsiTarget *target, IscsiParams *ret_params);
 void server_post(Server *server, IscsiEventType type, const Connection *connection,
                  const Session *session, guint16 status, const char *reason);
 void server_post_closed(Server *server, const Connection *connection, gboolean login_ended);
+void server_post_not_taken(Server *server, const Address *remote); /* a placement came to nothing */
+
+/* @session was kept from using more than @limit; told at most every few seconds, with how often */
+void server_post_limit(Server *server, Session *session, IscsiLimit limit);
 void server_post_login_ended(Server *server, const Connection *connection);
 void server_post_cold_reset(Server *server, const Session *session);
 

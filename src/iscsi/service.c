@@ -14,18 +14,20 @@
 
 #include <string.h>
 
+#include "iscsi/chap.h"
 #include "iscsi/server.h"
 #include "util/fd.h"
-
-#define DEFAULT_MAX_SESSIONS 4096
-#define DEFAULT_MAX_LOGINS   256
 
 struct IscsiService {
     IscsiServiceConfig config;
     Server *servers[WORKERS_MAX];
+    ChapDigests *digests; /* used by all workers */
     guint n_connections[WORKERS_MAX];
     guint n_logins;
-    guint next; /* worker that is looked at first, so that ties go round */
+    GHashTable *logins; /* Source to itself: addresses that have logins in progress */
+    IscsiLimits limits;
+    guint next;           /* worker that is looked at first, so that ties go round */
+    guint32 last_request; /* for logouts */
     gboolean is_stopping;
     gboolean is_stopped;
 };
@@ -65,6 +67,8 @@ broadcast_free(Broadcast *broadcast)
     }
     if (broadcast->target != NULL)
         snapshot_unref(&broadcast->target->snapshot);
+    if (broadcast->security != NULL)
+        snapshot_unref(&broadcast->security->snapshot);
     g_free(broadcast->name);
     g_free(broadcast->reason);
     g_free(broadcast->lus);
@@ -80,28 +84,157 @@ on_done(Broadcast *broadcast)
     broadcast_free(broadcast);
 }
 
+/* Logins in progress, by where they come from */
+
+typedef struct {
+    guint8
+        address[16]; /* IPv4: as a mapped address; IPv6: the first half, which one host may have */
+    guint n;
+} Source;
+
+static guint
+hash_source(gconstpointer data)
+{
+    const Source *source = data;
+    guint hash = 5381;
+
+    for (gsize i = 0; i < sizeof(source->address); i++)
+        hash = hash * 33 + source->address[i];
+    return hash;
+}
+
+static gboolean
+equal_sources(gconstpointer a, gconstpointer b)
+{
+    return memcmp(((const Source *)a)->address, ((const Source *)b)->address,
+                  sizeof(((const Source *)a)->address)) == 0;
+}
+
+/* FALSE: an address of neither family, as of the socket pairs of tests; it has no limit */
+static gboolean
+source_of(const Address *remote, Source *ret_source)
+{
+    *ret_source = (Source){ .address = { [10] = 0xff, [11] = 0xff } };
+    if (remote->sa.sa_family == AF_INET)
+        memcpy(ret_source->address + 12, &remote->in.sin_addr, 4);
+    else if (remote->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&remote->in6.sin6_addr))
+        memcpy(ret_source->address, &remote->in6.sin6_addr, 16);
+    else if (remote->sa.sa_family == AF_INET6)
+        memcpy(memset(ret_source->address, 0, 16), &remote->in6.sin6_addr, 8);
+    else
+        return FALSE;
+    return TRUE;
+}
+
+static guint
+count_logins(const IscsiService *service, const Address *remote)
+{
+    const Source *known;
+    Source source;
+
+    if (!source_of(remote, &source))
+        return 0;
+    known = g_hash_table_lookup(service->logins, &source);
+    return known != NULL ? known->n : 0;
+}
+
+static void
+login_began(IscsiService *service, const Address *remote)
+{
+    Source *known;
+    Source source;
+
+    service->n_logins++;
+    if (!source_of(remote, &source))
+        return;
+    known = g_hash_table_lookup(service->logins, &source);
+    if (known == NULL) {
+        known = g_new(Source, 1);
+        *known = source;
+        g_hash_table_add(service->logins, known);
+    }
+    known->n++;
+}
+
+static void
+login_ended(IscsiService *service, const Address *remote)
+{
+    Source *known;
+    Source source;
+
+    service->n_logins--;
+    if (!source_of(remote, &source))
+        return;
+    known = g_hash_table_lookup(service->logins, &source);
+    g_assert(known != NULL && known->n > 0);
+    if (--known->n == 0)
+        g_hash_table_remove(service->logins, known);
+}
+
+/* Limits */
+
+static void
+send_limits(IscsiService *service)
+{
+    Broadcast *broadcast = broadcast_new(service, SERVER_SET_LIMITS, on_done);
+
+    broadcast->limits = service->limits;
+    broadcast_send(broadcast);
+}
+
+void
+iscsi_service_set_limits(IscsiService *service, const IscsiLimits *limits)
+{
+    service->limits = *limits;
+    iscsi_limits_clamp(&service->limits);
+    if (!service->is_stopping)
+        send_limits(service);
+}
+
+guint
+iscsi_service_n_connections(const IscsiService *service)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < service->config.n_workers; i++)
+        n += service->n_connections[i];
+    return n;
+}
+
+guint
+iscsi_service_n_logins(const IscsiService *service)
+{
+    return service->n_logins;
+}
+
 /* Life */
 
 IscsiService *
 iscsi_service_new(const IscsiServiceConfig *config)
 {
     IscsiService *service = g_new0(IscsiService, 1);
-    guint max_sessions = config->max_sessions != 0 ? config->max_sessions : DEFAULT_MAX_SESSIONS;
 
     g_assert(config->n_workers >= 1 && config->n_workers <= WORKERS_MAX);
 
     service->config = *config;
-    if (service->config.max_logins == 0)
-        service->config.max_logins = DEFAULT_MAX_LOGINS;
-
+    service->config.limits = NULL;
+    iscsi_limits_init(&service->limits);
+    if (config->limits != NULL)
+        service->limits = *config->limits;
+    iscsi_limits_clamp(&service->limits);
+    service->logins = g_hash_table_new_full(hash_source, equal_sources, g_free, NULL);
+    service->digests = chap_digests_new();
     for (guint i = 0; i < config->n_workers; i++) {
         service->servers[i] = server_new(config->workers[i], config, service);
         service->servers[i]->servers = service->servers;
         service->servers[i]->n_servers = config->n_workers;
+        service->servers[i]->policy.digests = service->digests;
     }
-    service->servers[0]->registry = registry_new(&config->workers[0]->inbox, max_sessions);
+    service->servers[0]->registry =
+        registry_new(&config->workers[0]->inbox, service->limits.max_sessions);
 
     broadcast_send(broadcast_new(service, SERVER_START, on_done));
+    send_limits(service);
     return service;
 }
 
@@ -134,6 +267,8 @@ iscsi_service_free(IscsiService *service)
     g_assert(service->is_stopped);
     for (guint i = service->config.n_workers; i-- > 0;)
         server_free(service->servers[i]);
+    chap_digests_free(service->digests);
+    g_hash_table_unref(service->logins);
     g_free(service);
 }
 
@@ -156,43 +291,67 @@ least_loaded(IscsiService *service)
 }
 
 static void
-refuse_connection(IscsiService *service, int fd, guint16 tag, guint32 portal_id)
+refuse_connection(IscsiService *service, int fd, guint16 tag, guint32 portal_id,
+                  const Address *remote, IscsiLimit limit)
 {
     IscsiEvent event = {
         .type = ISCSI_EVENT_LOGIN_REFUSED,
         .status = LOGIN_STATUS_OUT_OF_RESOURCES,
-        .reason = "too many logins in progress",
+        .reason = limit == ISCSI_LIMIT_CONNECTIONS ? "too many connections"
+                  : limit == ISCSI_LIMIT_LOGINS    ? "too many logins in progress"
+                                                   : "too many logins in progress from its address",
+        .limit = limit,
+        .remote = *remote,
         .tag = tag,
         .portal_id = portal_id,
         .wall_time = g_get_real_time(),
     };
 
     (void)address_of_socket(fd, &event.local);
-    (void)address_of_peer(fd, &event.remote);
     fd_close(&fd);
     if (!service->is_stopping && service->config.event_fn != NULL)
         service->config.event_fn(&event, service->config.user_data);
 }
 
+/* Without a word to the peer: an answer to each would cost more than what is refused */
+static IscsiLimit
+limit_of_connection(const IscsiService *service, const Address *remote)
+{
+    const IscsiLimits *limits = &service->limits;
+
+    if (iscsi_service_n_connections(service) >= limits->max_connections)
+        return ISCSI_LIMIT_CONNECTIONS;
+    if (service->n_logins >= limits->max_logins)
+        return ISCSI_LIMIT_LOGINS;
+    if (count_logins(service, remote) >= limits->max_logins_per_address)
+        return ISCSI_LIMIT_LOGINS_PER_ADDRESS;
+    return ISCSI_LIMIT_NONE;
+}
+
 void
 iscsi_service_add_connection(IscsiService *service, int fd, guint16 tag, guint32 portal_id)
 {
+    IscsiLimit limit;
     Placement *placement;
+    Address remote = { 0 };
     guint i;
 
-    if (service->is_stopping || service->n_logins >= service->config.max_logins) {
-        refuse_connection(service, fd, tag, portal_id);
+    (void)address_of_peer(fd, &remote);
+    limit = limit_of_connection(service, &remote);
+    if (service->is_stopping || limit != ISCSI_LIMIT_NONE) {
+        refuse_connection(service, fd, tag, portal_id, &remote, limit);
         return;
     }
 
     placement = g_new0(Placement, 1);
+    placement->remote = remote;
     placement->fd = fd;
     placement->tag = tag;
     placement->portal_id = portal_id;
 
     i = least_loaded(service);
     service->n_connections[i]++;
-    service->n_logins++;
+    login_began(service, &remote);
     server_place(service->servers[i], placement);
 }
 
@@ -202,7 +361,7 @@ service_event(IscsiService *service, ServerEvent *event)
     guint i = event->server->worker->index;
 
     if (event->login_ended)
-        service->n_logins--;
+        login_ended(service, &event->event.remote);
     if (event->connection_closed)
         service->n_connections[i]--;
     if (service->config.event_fn != NULL)
@@ -223,6 +382,24 @@ iscsi_service_set_target(IscsiService *service, IscsiTarget *target, IscsiDoneFn
     broadcast->done_fn = done;
     broadcast->user_data = user_data;
     broadcast_send(broadcast);
+}
+
+void
+iscsi_service_set_security(IscsiService *service, IscsiSecurity *security, IscsiDoneFn done,
+                           gpointer user_data)
+{
+    Broadcast *broadcast = broadcast_new(service, SERVER_SET_SECURITY, on_done);
+
+    broadcast->security = security;
+    broadcast->done_fn = done;
+    broadcast->user_data = user_data;
+    broadcast_send(broadcast);
+}
+
+guint32
+iscsi_service_get_chap_algorithms(const IscsiService *service)
+{
+    return chap_digests_mask(service->digests);
 }
 
 void
@@ -255,6 +432,33 @@ iscsi_service_close_sessions(IscsiService *service, const char *target_name, con
 
     broadcast->name = g_strdup(target_name);
     broadcast->reason = g_strdup(reason);
+    broadcast_send(broadcast);
+}
+
+guint32
+iscsi_service_request_logout(IscsiService *service, const char *target_name, guint16 tsih,
+                             guint seconds, IscsiDoneFn done, gpointer user_data)
+{
+    Broadcast *broadcast = broadcast_new(service, SERVER_REQUEST_LOGOUT, on_done);
+
+    if (++service->last_request == 0)
+        service->last_request = 1;
+    broadcast->request = service->last_request;
+    broadcast->name = g_strdup(target_name);
+    broadcast->tsih = tsih;
+    broadcast->seconds = CLAMP(seconds, 1, ISCSI_LOGOUT_SECONDS_MAX);
+    broadcast->done_fn = done;
+    broadcast->user_data = user_data;
+    broadcast_send(broadcast);
+    return service->last_request;
+}
+
+void
+iscsi_service_cancel_logout(IscsiService *service, guint32 request)
+{
+    Broadcast *broadcast = broadcast_new(service, SERVER_CANCEL_LOGOUT, on_done);
+
+    broadcast->request = request;
     broadcast_send(broadcast);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/mailbox.h"
 #include "engine/worker.h"
+#include "iscsi/peer-limits.h"
 #include "iscsi/target.h"
 
 /*
@@ -28,6 +29,7 @@ typedef enum {
     ISCSI_EVENT_DIGEST_ERROR,    /* @reason is "header" or "data" */
     ISCSI_EVENT_TASK_MANAGEMENT, /* @reason is the function's name */
     ISCSI_EVENT_BACKSTORE_ERROR, /* @lu_name, @reason */
+    ISCSI_EVENT_LIMIT,           /* @limit, @count; of those that have no event of another kind */
     ISCSI_EVENT_CONNECTIONS, /* a login ended or a connection closed: only the counters below changed */
 } IscsiEventType;
 
@@ -45,10 +47,14 @@ typedef struct {
     const char *reason;
     int error;         /* BACKSTORE_ERROR: errno of the I/O, or 0 */
     guint16 status;    /* login status class << 8 | detail */
+    IscsiLimit limit;  /* the limit that was the cause, of any type of event */
+    guint count;       /* LIMIT: how often since the last such event; else 0, which is once */
     guint16 tag;       /* portal group of the connection */
     guint32 portal_id; /* as given to iscsi_service_add_connection() */
     Address local;
     Address remote;
+    guint32 rule_id; /* SESSION_OPENED, LOGIN_REFUSED: the access rule that decided, 0: none */
+    const char *chap_user;     /* SESSION_OPENED: NULL: without authentication */
     const IscsiParams *params; /* SESSION_OPENED: what was negotiated */
     gint64 wall_time;          /* µs since the epoch */
 } IscsiEvent;
@@ -62,9 +68,7 @@ typedef struct {
     Mailbox *control; /* drained by the control thread */
     IscsiEventFn event_fn;
     gpointer user_data;
-    guint max_sessions;  /* of the service; default 4096 */
-    guint max_logins;    /* connections in the login phase, of the service; default 256 */
-    guint login_timeout; /* s, default 15 */
+    const IscsiLimits *limits; /* NULL: the defaults; only read by iscsi_service_new() */
 } IscsiServiceConfig;
 
 IscsiService *iscsi_service_new(const IscsiServiceConfig *config);
@@ -90,14 +94,59 @@ void iscsi_service_add_connection(IscsiService *service, int fd, guint16 tag, gu
 void iscsi_service_set_target(IscsiService *service, IscsiTarget *target, IscsiDoneFn done,
                               gpointer user_data);
 
+/**
+ * iscsi_service_set_security() - publish algorithms and what discovery asks for
+ * @security: the caller's reference is taken
+ */
+void iscsi_service_set_security(IscsiService *service, IscsiSecurity *security, IscsiDoneFn done,
+                                gpointer user_data);
+
+/**
+ * iscsi_service_set_limits() - change what peers may use
+ *
+ * Holds for what comes next: connections and sessions that are there stay. What is out of range is
+ * put to the nearest value that is not.
+ */
+void iscsi_service_set_limits(IscsiService *service, const IscsiLimits *limits);
+
+/* Connections in all, and in the login phase */
+guint iscsi_service_n_connections(const IscsiService *service);
+guint iscsi_service_n_logins(const IscsiService *service);
+
+/* Bit per ChapAlgorithm: what can be had here (FIPS mode leaves MD5 and SHA1 out) */
+guint32 iscsi_service_get_chap_algorithms(const IscsiService *service);
+
 /* Close the target's sessions and forget it */
 void iscsi_service_remove_target(IscsiService *service, const char *name, IscsiDoneFn done,
                                  gpointer user_data);
 
-/* Drop one session (SESSION_CLOSED follows), or all of a target. Unknown is not an error. */
+/* Drop one session (SESSION_CLOSED follows), or all of a target; initiators are told before, if they
+ * read. Unknown is not an error. */
 void iscsi_service_close_session(IscsiService *service, guint16 tsih, const char *reason);
 void iscsi_service_close_sessions(IscsiService *service, const char *target_name,
                                   const char *reason);
+
+#define ISCSI_LOGOUT_SECONDS_MAX 600
+
+/**
+ * iscsi_service_request_logout() - ask initiators to log out
+ * @target_name: NULL: of all targets
+ * @tsih: 0: all sessions of the target
+ * @seconds: how long they have; who is still there then is dropped. At least 1, at most
+ *     ISCSI_LOGOUT_SECONDS_MAX.
+ * @done: may be NULL. Called once, from a later turn of the loop: every session that was asked has
+ *     gone, or the request was cancelled, or the service stops.
+ *
+ * Sends the asynchronous message that requests a logout. New logins meanwhile are the caller's
+ * affair: a target that drains has a version that is not enabled.
+ *
+ * Returns: the number of the request, for iscsi_service_cancel_logout(); never 0
+ */
+guint32 iscsi_service_request_logout(IscsiService *service, const char *target_name, guint16 tsih,
+                                     guint seconds, IscsiDoneFn done, gpointer user_data);
+
+/* Sessions that are still there may stay. Its done function follows, unless it has been called. */
+void iscsi_service_cancel_logout(IscsiService *service, guint32 request);
 
 /*
  * Statistics are asked for, not read

@@ -26,11 +26,15 @@
 
 #include <string.h>
 
+#include "iscsi/async.h"
 #include "iscsi/dataseq.h"
 #include "iscsi/manage.h"
 #include "iscsi/server.h"
 
 #define LOGOUT_WAIT_USEC (2 * USEC_PER_SEC)
+
+/* What standard INQUIRY data says of iSCSI: to this iSCSIProtocolLevel is added, RFC 7144 4.2 */
+#define VERSION_ISCSI 0x0960
 
 static guint
 n_tasks_for(guint depth)
@@ -38,8 +42,14 @@ n_tasks_for(guint depth)
     return depth + TASKS_IMMEDIATE + TASKS_RESERVE + TASKS_REJECT + TX_SLOTS;
 }
 
+static gboolean
+on_nexus_event(gpointer user_data)
+{
+    return async_scsi_event(user_data);
+}
+
 static Nexus *
-make_nexus(const Session *session)
+make_nexus(Session *session, LunMap *map)
 {
     const guint8 *isid = session->isid;
     g_autofree char *name =
@@ -48,11 +58,15 @@ make_nexus(const Session *session)
     NexusConfig config = {
         .initiator_port_name = name,
         .target_name = session->target->name,
-        .relative_target_port = session->target->relative_port,
+        .relative_target_port = iscsi_target_relative_port(session->target, session->tag),
         .target_port_group = session->tag,
+        .has_queries = session->params.protocol_level >= 2,
+        .version_descriptor = (guint16)(VERSION_ISCSI + session->params.protocol_level),
+        .tell = on_nexus_event,
+        .user_data = session,
     };
 
-    return nexus_new(session->server->worker, &config, session->target->map);
+    return nexus_new(session->server->worker, &config, map);
 }
 
 /* A logout does not wait for a store that does not answer (DESIGN 12, rule 9) */
@@ -66,25 +80,46 @@ on_logout_timer(Timer *timer)
 }
 
 static void
+on_reset(Deferred *deferred)
+{
+    session_close(list_entry(deferred, Session, reset), "I_T NEXUS RESET");
+}
+
+/* Whatever the limit is, one session does not get more than a quarter of its worker's pool */
+void
+session_limit_room(Session *session)
+{
+    PoolStatistics pool;
+    gsize room;
+
+    pool_get_statistics(session->server->worker->pool, &pool);
+    room = pool.size / 4;
+    if (session->server->limits.max_session_bytes != 0)
+        room = MIN(room, session->server->limits.max_session_bytes);
+    session->reserve_max = MAX(room, POOL_BUFFER_MAX);
+    for (guint i = 0; i < SESSION_LINE_N; i++)
+        session->lines[i].charge_max =
+            MAX(room / (i == SESSION_LINE_SIMPLE ? 2 : 8), POOL_BUFFER_MAX);
+}
+
+static void
 init_room(Session *session)
 {
     PoolStatistics pool;
 
     pool_get_statistics(session->server->worker->pool, &pool);
-    session->reserve_max = MAX(pool.size / 4, POOL_BUFFER_MAX);
     session->grow_min = pool.size / 4;
-    for (guint i = 0; i < SESSION_LINE_N; i++) {
-        SessionLine *line = &session->lines[i];
-
-        list_init(&line->waiting);
-        line->charge_max = MAX(pool.size / (i == SESSION_LINE_SIMPLE ? 8 : 32), POOL_BUFFER_MAX);
-    }
+    for (guint i = 0; i < SESSION_LINE_N; i++)
+        list_init(&session->lines[i].waiting);
+    session_limit_room(session);
 }
 
 Session *
-session_new(Server *server, SessionClaim *claim, const Login *login, IscsiTarget *target,
-            guint16 tag)
+session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *target,
+            const IscsiVerdict *verdict)
 {
+    Server *server = connection->server;
+    const Login *login = &connection->login->login;
     Session *session = server_map(sizeof(Session));
 
     if (session == NULL)
@@ -105,10 +140,13 @@ session_new(Server *server, SessionClaim *claim, const Login *login, IscsiTarget
     session->params = *login_params(login);
     session->tsih = claim->claim.tsih;
     memcpy(session->isid, login->isid, sizeof(session->isid));
-    session->tag = tag;
+    session->tag = connection->tag;
+    session->remote = connection->remote;
     session->initiator_name = g_strdup(login->initiator_name);
     if (login->initiator_alias[0] != '\0')
         session->initiator_alias = g_strdup(login->initiator_alias);
+    if (login->chap_user[0] != '\0')
+        session->chap_user = g_strdup(login->chap_user);
     session->limit = MIN(SESSION_WINDOW_START, session->depth);
     session->exp_cmd_sn = login->exp_cmd_sn;
     session->max_cmd_sn = session->exp_cmd_sn + session->limit - 1;
@@ -117,11 +155,14 @@ session_new(Server *server, SessionClaim *claim, const Login *login, IscsiTarget
     list_init(&session->free_tasks);
     init_room(session);
     timer_init(&session->logout_timer, on_logout_timer);
+    deferred_init(&session->reset, on_reset);
+    session->serial = ++server->last_serial;
 
     if (target != NULL) {
         session->target = target;
         snapshot_ref(&target->snapshot);
-        session->nexus = make_nexus(session);
+        session->rule_id = verdict->rule != NULL ? verdict->rule->id : 0;
+        session->nexus = make_nexus(session, verdict->map);
     }
     claim->session = session;
     list_append(&server->sessions, &session->link);
@@ -135,6 +176,7 @@ session_free(Session *session)
 
     g_free(session->initiator_name);
     g_free(session->initiator_alias);
+    g_free(session->chap_user);
     g_free(session->reason);
     if (session->target != NULL)
         snapshot_unref(&session->target->snapshot);
@@ -275,7 +317,9 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->has_answered = FALSE;
     task->is_released_early = FALSE;
     task->is_managing = FALSE;
+    task->tmf_information = 0;
     task->is_cold_reset = FALSE;
+    task->is_nexus_reset = FALSE;
     memcpy(task->bhs, bhs, PDU_BHS_SIZE);
 
     if (kind == TASK_COMMAND) {
@@ -357,6 +401,8 @@ session_give_task(Session *session, Task *task)
         give_text(task);
     else if (task->is_cold_reset)
         server_post_cold_reset(session->server, session);
+    else if (task->is_nexus_reset)
+        session_reset(session);
 
     session_release_window(session, task);
     hash_remove(session, task);
@@ -559,15 +605,19 @@ deliver_parked(Session *session)
 {
     Task *task;
 
-    while (session->n_parked != 0 && !session->is_closing &&
-           (task = session->parked[session->exp_cmd_sn % SESSION_PARKED]) != NULL) {
+    while (!session->is_closing) {
+        /* They concern what came before them, not what comes after */
+        if (!list_is_empty(&session->held))
+            manage_run_held(session);
+        task = session->parked[session->exp_cmd_sn % SESSION_PARKED];
+        if (session->n_parked == 0 || task == NULL)
+            return;
+
         session->parked[session->exp_cmd_sn % SESSION_PARKED] = NULL;
         session->n_parked--;
         advance(session);
         take_turn(task);
     }
-    if (!list_is_empty(&session->held) && !session->is_closing)
-        manage_run_held(session);
 }
 
 void
@@ -674,6 +724,7 @@ finish(Session *session)
 
     session->is_finished = TRUE;
     timer_cancel(&session->logout_timer);
+    deferred_cancel(&session->reset);
     server_post(session->server, ISCSI_EVENT_SESSION_CLOSED, NULL, session, 0, session->reason);
     session->claim->session = NULL;
     registry_release(&session->claim->claim);
@@ -730,6 +781,28 @@ session_close(Session *session, const char *reason)
     session_check(session);
 }
 
+/* Connections that the announcement has closed may have closed the session too */
+void
+session_drop(Session *session, PduAsyncEvent event, const char *reason)
+{
+    session->n_holds++;
+    list_foreach_safe(link, &session->connections)
+        async_announce_drop(list_entry(link, Connection, session_link), event);
+    session->n_holds--;
+
+    if (session->is_closing)
+        session_check(session);
+    else
+        session_close(session, reason);
+}
+
+void
+session_reset(Session *session)
+{
+    if (!session->is_closing)
+        deferred_run(&session->reset, &session->server->worker->loop);
+}
+
 void
 session_connection_closed(Session *session, Connection *connection, const char *reason)
 {
@@ -752,19 +825,75 @@ session_connection_closed(Session *session, Connection *connection, const char *
 
 /* Control */
 
+/*
+ * What the session sees from now on: a reference. Who is let in by another rule than before, and did
+ * not prove what that one asks for, gets nothing new by it.
+ */
+static LunMap *
+choose_map(Session *session, const IscsiTarget *target)
+{
+    IscsiHolder holder = {
+        .request = { .initiator_name = session->initiator_name,
+                     .address = &session->remote,
+                     .tag = session->tag },
+        .chap_user = session->chap_user,
+    };
+    IscsiVerdict verdict;
+    gboolean is_admitted = iscsi_target_admits(target, &holder, &verdict);
+    guint32 rule_id = verdict.rule != NULL ? verdict.rule->id : 0;
+
+    if (!is_admitted && (!verdict.is_allowed || rule_id != session->rule_id))
+        return access_map_keep(nexus_get_map(session->nexus), target->map);
+
+    session->rule_id = rule_id;
+    snapshot_ref(&verdict.map->snapshot);
+    return verdict.map;
+}
+
+static void
+set_map(Session *session, const IscsiTarget *target)
+{
+    LunMap *map = choose_map(session, target);
+
+    if (map != nexus_get_map(session->nexus)) {
+        session->n_holds++;
+        nexus_set_map(session->nexus, map);
+        session->n_holds--;
+        session_check(session);
+    }
+    snapshot_unref(&map->snapshot);
+}
+
+/* Whether an administrator wants it closed, because it would not be let in any more */
+static gboolean
+is_expelled(const Session *session, const IscsiTarget *target)
+{
+    IscsiHolder holder = {
+        .request = { .initiator_name = session->initiator_name,
+                     .address = &session->remote,
+                     .tag = session->tag },
+        .chap_user = session->chap_user,
+    };
+    IscsiVerdict verdict;
+
+    return target->closes_denied && !iscsi_target_admits(target, &holder, &verdict);
+}
+
 void
 session_set_target(Session *session, IscsiTarget *target)
 {
     IscsiTarget *old = session->target;
 
+    if (is_expelled(session, target)) {
+        session_drop(session, PDU_ASYNC_SESSION_DROP,
+                     "the target's access rules do not let it in any more");
+        return;
+    }
+
     session->target = target;
     snapshot_ref(&target->snapshot);
-    if (session->nexus != NULL && target->map != old->map) {
-        session->n_holds++;
-        nexus_set_map(session->nexus, target->map);
-        session->n_holds--;
-        session_check(session);
-    }
+    if (session->nexus != NULL)
+        set_map(session, target);
     snapshot_unref(&old->snapshot);
 
     list_foreach(link, &session->connections)

@@ -56,10 +56,14 @@ struct Session {
     IscsiSessionType type;
     IscsiParams params;
     guint16 tsih;
+    guint64 serial; /* they count up on a worker */
     guint8 isid[6];
     guint16 tag;
     char *initiator_name;
     char *initiator_alias; /* or NULL */
+    Address remote;        /* where the login came from */
+    char *chap_user;       /* who proved itself at the login; NULL: nobody */
+    guint32 rule_id;       /* the access rule that let it in, 0: none */
 
     /* CmdSN, RFC 7143 4.2.2.1 */
     guint32 exp_cmd_sn;
@@ -85,7 +89,9 @@ struct Session {
     SessionLine lines[SESSION_LINE_N];
     gsize reserved; /* for data that comes unasked */
     gsize reserve_max;
-    gsize grow_min; /* what must be free for the window to grow */
+    guint n_limited;   /* refusals that were not told yet */
+    gint64 limited_at; /* when some were told last; 0: never */
+    gsize grow_min;    /* what must be free for the window to grow */
 
     guint n_holds; /* while not 0, the session does not finish */
     gboolean is_closing;
@@ -94,23 +100,40 @@ struct Session {
     gboolean is_logged_out;
     Task *logout; /* whose answer waits for the others */
     Timer logout_timer;
-    char *reason; /* why it closes */
+    Deferred reset; /* I_T NEXUS RESET was answered: drop it */
+    char *reason;   /* why it closes */
 
     IscsiSessionStatistics statistics; /* of the commands, and of connections that are gone */
 };
 
-/* For a session whose claim was granted; NULL: no memory */
-Session *session_new(Server *server, SessionClaim *claim, const Login *login, IscsiTarget *target,
-                     guint16 tag);
+/**
+ * session_new() - for a session whose claim was granted
+ * @connection: whose login it was
+ * @target, @verdict: NULL in discovery sessions
+ *
+ * Returns: NULL: no memory
+ */
+Session *session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *target,
+                     const IscsiVerdict *verdict);
 void session_free(Session *session); /* finished */
 void session_add_connection(Session *session, Connection *connection);
 
 /* @connection is closed; with the last one the session goes */
 void session_connection_closed(Session *session, Connection *connection, const char *reason);
 
+/* The limits of the server changed: how much of the pool its commands may hold */
+void session_limit_room(Session *session);
+
 /* Drop it: connections, tasks, nexus; SESSION_CLOSED is posted when all is gone */
 void session_close(Session *session, const char *reason);
 
+/* The same, but the initiator is told before: @event is PDU_ASYNC_CONNECTION_DROP or ..SESSION_DROP */
+void session_drop(Session *session, PduAsyncEvent event, const char *reason);
+
+/* I_T NEXUS RESET was answered: drop it at the end of the turn */
+void session_reset(Session *session);
+
+/* There is a new version of the target; it may not let this session in any more */
 void session_set_target(Session *session, IscsiTarget *target);
 void session_get_statistics(const Session *session, IscsiSessionStatistics *ret_statistics);
 

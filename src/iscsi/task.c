@@ -87,6 +87,37 @@ count(const Task *task)
     }
 }
 
+/* What has not been put into PDUs of a read that was aborted stays unsent */
+static void
+drop_segment(Task *task)
+{
+    TaskDataIn *in = &task->command.in;
+    Tx *tx = &task->connection->tx;
+
+    if (!in->has_segment)
+        return;
+    tx->unsent -= MIN(tx->unsent, in->segment_size - in->segment_sent);
+    in->has_segment = FALSE;
+}
+
+void
+task_command_drained(Task *task)
+{
+    task->command.out.is_draining = FALSE;
+    task->command.in.has_status = TRUE;
+    tx_queue(task);
+}
+
+/* Another nexus has aborted it, and the initiator shall hear of that */
+static void
+answer_aborted(Task *task)
+{
+    drop_segment(task);
+    count(task);
+    if (dataseq_drain(task))
+        task_command_drained(task);
+}
+
 static void
 on_done(ScsiCommand *command)
 {
@@ -95,6 +126,11 @@ on_done(ScsiCommand *command)
 
     part->is_done = TRUE;
     list_unlink(&task->link);
+    if (command->aborted && command->aborted_by_other && !task->is_aborted &&
+        task->connection != NULL) {
+        answer_aborted(task);
+        return;
+    }
     if (command->aborted || task->is_aborted || task->connection == NULL) {
         task->is_aborted = TRUE;
         task_finish(task);
@@ -262,13 +298,8 @@ task_finish(Task *task)
     }
 
     task->is_active = FALSE;
-    if (task->kind == TASK_COMMAND && task->connection != NULL && task->command.in.has_segment) {
-        Tx *tx = &task->connection->tx;
-        guint32 rest = task->command.in.segment_size - task->command.in.segment_sent;
-
-        tx->unsent -= MIN(tx->unsent, rest);
-        task->command.in.has_segment = FALSE;
-    }
+    if (task->kind == TASK_COMMAND && task->connection != NULL)
+        drop_segment(task);
     if (list_is_linked(&task->out_link))
         list_unlink(&task->out_link);
     if (task->n_slots == 0)
@@ -472,7 +503,7 @@ task_emit(Task *task, TxSlot *slot)
 
     switch (task->kind) {
     case TASK_MANAGEMENT:
-        pdu_encode_tmf_response(slot->head, task->itt, task->tmf_response);
+        pdu_encode_tmf_response(slot->head, task->itt, task->tmf_response, task->tmf_information);
         break;
     case TASK_NOP:
         emit_nop_in(task, slot);

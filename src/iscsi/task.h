@@ -64,6 +64,8 @@ typedef struct {
     gboolean unsolicited_open; /* the unsolicited sequence has not ended */
     gboolean is_reserved;      /* scsi_command_reserve() gave a buffer */
     gboolean is_refused;       /* there was no buffer: TASK SET FULL */
+    gboolean
+        is_draining; /* the command was aborted; it is answered when the sequences have ended */
     gboolean has_failed;
     SenseCode failure; /* why, if has_failed: told when the initiator has sent all it may */
     guint32 unsolicited_sn;
@@ -136,8 +138,10 @@ struct Task {
         PduLogoutResponse logout_response;
     };
     PduTmfResponse tmf_response;
-    gboolean is_managing;   /* scsi has the tmf */
-    gboolean is_cold_reset; /* the target's sessions end when the answer has left */
+    gboolean is_managing;    /* scsi has the tmf */
+    guint32 tmf_information; /* of RFC 7144, 3 bytes */
+    gboolean is_cold_reset;  /* the target's sessions end when the answer has left */
+    gboolean is_nexus_reset; /* this session ends then */
 };
 
 static inline Task *
@@ -163,6 +167,9 @@ void task_command_run(Task *task);
 
 /* The initiator sent something wrong; the command ends when it has sent all that it may */
 void task_command_set_failure(Task *task, SenseCode code);
+
+/* What the initiator had begun to send has come: now the status can be told */
+void task_command_drained(Task *task);
 
 /* Residual flags and count of a finished command, as they go into its response */
 guint8 task_command_residual(const Task *task, guint32 *ret_residual);

@@ -23,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "iscsi/async.h"
 #include "iscsi/connection.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
@@ -60,7 +61,7 @@ tx_is_idle(const Connection *connection)
     const Tx *tx = &connection->tx;
 
     return tx->first == tx->end && list_is_empty(&tx->queue) && !tx->wants_ping &&
-           !tx->wants_window;
+           !tx->wants_window && async_is_idle(&connection->async);
 }
 
 void
@@ -124,6 +125,7 @@ slot_clear(TxSlot *slot)
     slot->task = NULL;
     slot->ends_segment = FALSE;
     slot->ends_task = FALSE;
+    slot->is_async = FALSE;
 }
 
 /* A NOP-In of our own: a ping, or one that only tells the window (RFC 7143 11.19) */
@@ -149,6 +151,15 @@ emit_nop_in(Connection *connection, TxSlot *slot)
     return TRUE;
 }
 
+/* What answers no request */
+static gboolean
+emit_own(Connection *connection, TxSlot *slot)
+{
+    if (!async_is_idle(&connection->async) && async_emit(connection, slot))
+        return TRUE;
+    return emit_nop_in(connection, slot);
+}
+
 static void
 fill(Connection *connection)
 {
@@ -159,7 +170,7 @@ fill(Connection *connection)
         ListLink *link;
 
         slot_clear(slot);
-        if (!emit_nop_in(connection, slot)) {
+        if (!emit_own(connection, slot)) {
             Task *task;
 
             link = list_first(&tx->queue);
@@ -253,6 +264,8 @@ slot_done(Connection *connection)
 
     tx->first++;
     tx->first_sent = 0;
+    if (slot->is_async)
+        async_sent(connection);
     if (task != NULL) {
         slot->task = NULL;
         task_slot_done(task, slot->ends_segment, slot->ends_task);
@@ -377,13 +390,13 @@ void
 tx_drop(Connection *connection)
 {
     Tx *tx = &connection->tx;
-    ListLink *link;
 
-    while ((link = list_pop(&tx->queue)) != NULL)
+    while (list_pop(&tx->queue) != NULL)
         continue;
     while (tx->first != tx->end)
         slot_done(connection);
     tx->unsent = 0;
+    connection->async.wanted = 0;
     tx->wants_ping = FALSE;
     tx->wants_window = FALSE;
 }

@@ -30,6 +30,7 @@ struct TxSlot {
     guint8 tail_size;
     guint8 ends_segment; /* the buffer of the command's segment is free after this */
     guint8 ends_task;    /* the task has nothing more to say after this */
+    guint8 is_async;     /* @data is the connection's, for asynchronous messages */
     guint32 data_size;
     const guint8 *data;
     Task *task; /* or NULL */

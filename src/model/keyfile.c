@@ -21,9 +21,9 @@
 #define KEY_FORMAT "Format"
 
 static const char *const main_groups[MODEL_KIND_N] = {
-    [MODEL_BACKSTORE] = "Backstore",
-    [MODEL_TARGET] = "Target",
-    [MODEL_PORTAL_GROUP] = "PortalGroup",
+    [MODEL_BACKSTORE] = "Backstore",      [MODEL_TARGET] = "Target",
+    [MODEL_PORTAL_GROUP] = "PortalGroup", [MODEL_INITIATOR_GROUP] = "InitiatorGroup",
+    [MODEL_SETTINGS] = "Service",
 };
 
 void
@@ -32,6 +32,8 @@ keyfile_object_clear(KeyfileObject *object)
     g_clear_pointer(&object->backstore, backstore_spec_free);
     g_clear_pointer(&object->target, target_spec_free);
     g_clear_pointer(&object->portal_group, portal_group_spec_free);
+    g_clear_pointer(&object->initiator_group, initiator_group_spec_free);
+    g_clear_pointer(&object->settings, settings_spec_free);
 }
 
 char *
@@ -43,6 +45,10 @@ keyfile_object_dup_name(const KeyfileObject *object)
         return g_strdup(object->target->name);
     if (object->portal_group != NULL)
         return g_strdup_printf("%u", object->portal_group->tag);
+    if (object->initiator_group != NULL)
+        return g_strdup(object->initiator_group->name);
+    if (object->settings != NULL)
+        return g_strdup(SETTINGS_NAME);
     return NULL;
 }
 
@@ -97,6 +103,11 @@ keyfile_format_target(const TargetSpec *spec)
 
         format_group(file, group, SCHEMA_LUN, lun);
     }
+    for (guint i = 0; i < spec->acls->len; i++) {
+        g_autofree char *group = g_strdup_printf("Acl %u", i + 1);
+
+        format_group(file, group, SCHEMA_ACL, g_ptr_array_index(spec->acls, i));
+    }
     return g_key_file_to_data(file, NULL, NULL);
 }
 
@@ -111,6 +122,24 @@ keyfile_format_portal_group(const PortalGroupSpec *spec)
 
         format_group(file, group, SCHEMA_PORTAL, g_ptr_array_index(spec->portals, i));
     }
+    return g_key_file_to_data(file, NULL, NULL);
+}
+
+char *
+keyfile_format_initiator_group(const InitiatorGroupSpec *spec)
+{
+    g_autoptr(GKeyFile) file = begin_file(MODEL_INITIATOR_GROUP);
+
+    format_group(file, main_groups[MODEL_INITIATOR_GROUP], SCHEMA_INITIATOR_GROUP, spec);
+    return g_key_file_to_data(file, NULL, NULL);
+}
+
+char *
+keyfile_format_settings(const SettingsSpec *spec)
+{
+    g_autoptr(GKeyFile) file = begin_file(MODEL_SETTINGS);
+
+    format_group(file, main_groups[MODEL_SETTINGS], SCHEMA_SETTINGS, spec);
     return g_key_file_to_data(file, NULL, NULL);
 }
 
@@ -149,7 +178,7 @@ parse_group(GKeyFile *file, const char *group, SchemaScope scope, gpointer spec,
 
     for (guint i = 0; keys[i] != NULL; i++) {
         if (strcmp(keys[i], KEY_FORMAT) == 0 && scope != SCHEMA_PARAMETER && scope != SCHEMA_LUN &&
-            scope != SCHEMA_PORTAL)
+            scope != SCHEMA_PORTAL && scope != SCHEMA_ACL)
             continue;
         if (!parse_key(file, group, keys[i], scope, spec, ret_error)) {
             g_prefix_error(ret_error, "[%s]: ", group);
@@ -215,6 +244,18 @@ parse_lun(GKeyFile *file, const char *group, guint16 number, TargetSpec *target,
 }
 
 static gboolean
+parse_acl(GKeyFile *file, const char *group, TargetSpec *target, GError **ret_error)
+{
+    g_autoptr(AclSpec) acl = acl_spec_new();
+
+    if (!parse_group(file, group, SCHEMA_ACL, acl, ret_error))
+        return FALSE;
+
+    g_ptr_array_add(target->acls, g_steal_pointer(&acl));
+    return TRUE;
+}
+
+static gboolean
 parse_target_group(GKeyFile *file, const char *group, TargetSpec *target, GError **ret_error)
 {
     guint64 number;
@@ -225,6 +266,8 @@ parse_target_group(GKeyFile *file, const char *group, TargetSpec *target, GError
         return parse_group(file, group, SCHEMA_PARAMETER, &target->parameters, ret_error);
     if (parse_group_number(group, "Lun", 16383, &number))
         return parse_lun(file, group, (guint16)number, target, ret_error);
+    if (parse_group_number(group, "Acl", G_MAXUINT16, &number))
+        return parse_acl(file, group, target, ret_error);
     return fail(ret_error, "There is no such group", group);
 }
 
@@ -280,12 +323,31 @@ parse_portal_group(GKeyFile *file, KeyfileObject *object, GError **ret_error)
 }
 
 static gboolean
+parse_initiator_group(GKeyFile *file, KeyfileObject *object, GError **ret_error)
+{
+    const char *group = main_groups[MODEL_INITIATOR_GROUP];
+
+    object->initiator_group = initiator_group_spec_new("");
+    return require_key(file, group, "Name", ret_error) &&
+           parse_group(file, group, SCHEMA_INITIATOR_GROUP, object->initiator_group, ret_error);
+}
+
+static gboolean
+parse_settings(GKeyFile *file, KeyfileObject *object, GError **ret_error)
+{
+    object->settings = settings_spec_new();
+    return parse_group(file, main_groups[MODEL_SETTINGS], SCHEMA_SETTINGS, object->settings,
+                       ret_error);
+}
+
+static gboolean
 check_groups(GKeyFile *file, ModelKind kind, GError **ret_error)
 {
     g_auto(GStrv) groups = g_key_file_get_groups(file, NULL);
 
     for (guint i = 0; groups[i] != NULL; i++) {
-        if (kind == MODEL_BACKSTORE && strcmp(groups[i], main_groups[kind]) != 0)
+        if (kind != MODEL_TARGET && kind != MODEL_PORTAL_GROUP &&
+            strcmp(groups[i], main_groups[kind]) != 0)
             return fail(ret_error, "There is no such group", groups[i]);
     }
     return TRUE;
@@ -318,7 +380,8 @@ find_kind(GKeyFile *file, ModelKind *ret_kind, GError **ret_error)
     }
 
     g_set_error_literal(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
-                        "There is no group [Backstore], [Target] or [PortalGroup]");
+                        "There is no group [Backstore], [Target], [PortalGroup], "
+                        "[InitiatorGroup] or [Service]");
     return FALSE;
 }
 
@@ -333,6 +396,10 @@ parse_object(GKeyFile *file, KeyfileObject *object, GError **ret_error)
         return parse_backstore(file, object, ret_error);
     if (object->kind == MODEL_TARGET)
         return parse_target(file, object, ret_error);
+    if (object->kind == MODEL_INITIATOR_GROUP)
+        return parse_initiator_group(file, object, ret_error);
+    if (object->kind == MODEL_SETTINGS)
+        return parse_settings(file, object, ret_error);
     return parse_portal_group(file, object, ret_error);
 }
 

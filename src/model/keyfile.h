@@ -19,7 +19,13 @@
  *                                [Lun 0]                    Port=3260
  *                                Backstore=disk1
  *
- * The keys are the rows of model/schema.c with SCHEMA_IN_FILE. A key or group
+ *                                [Acl 1]
+ *     [InitiatorGroup]           Initiator=iqn.1993-08.…    [Service]
+ *     Format=1                   ReadOnly=yes               Format=1
+ *     Name=cluster                                          ChapAlgorithms=SHA-256
+ *     Initiators=iqn.1993-08.…
+ *
+ * Access rules are asked in the order of the file. The keys are the rows of model/schema.c with SCHEMA_IN_FILE. A key or group
  * that is not known makes the file unusable: a wrong word must not silently
  * mean the default. Keys that are left out have their default. Format is 1;
  * left out it is 1.
@@ -28,11 +34,12 @@
 #define KEYFILE_FORMAT 1
 
 typedef struct {
-    ModelKind
-        kind; /* MODEL_BACKSTORE, MODEL_TARGET or MODEL_PORTAL_GROUP; says which member is set */
+    ModelKind kind; /* says which member is set */
     BackstoreSpec *backstore;
     TargetSpec *target;
     PortalGroupSpec *portal_group;
+    InitiatorGroupSpec *initiator_group;
+    SettingsSpec *settings;
 } KeyfileObject;
 
 void keyfile_object_clear(KeyfileObject *object);
@@ -43,6 +50,8 @@ char *keyfile_object_dup_name(const KeyfileObject *object);
 char *keyfile_format_backstore(const BackstoreSpec *spec);
 char *keyfile_format_target(const TargetSpec *spec);
 char *keyfile_format_portal_group(const PortalGroupSpec *spec);
+char *keyfile_format_initiator_group(const InitiatorGroupSpec *spec);
+char *keyfile_format_settings(const SettingsSpec *spec);
 
 /* INVALID_ARGUMENT, INVALID_NAME, or NOT_SUPPORTED for a newer format */
 gboolean keyfile_parse(const char *text, gsize size, KeyfileObject *ret_object, GError **ret_error);

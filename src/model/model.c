@@ -14,13 +14,23 @@
 
 #include <string.h>
 
+#include "model/job.h"
 #include "model/schema.h"
 #include "util/error.h"
 
 static const char *const kind_names[MODEL_KIND_N] = {
-    [MODEL_SERVICE] = "service",  [MODEL_BACKSTORE] = "backstore",       [MODEL_TARGET] = "target",
-    [MODEL_LUN] = "logical unit", [MODEL_PORTAL_GROUP] = "portal group", [MODEL_PORTAL] = "portal",
-    [MODEL_SESSION] = "session",  [MODEL_CONNECTION] = "connection",
+    [MODEL_SERVICE] = "service",
+    [MODEL_BACKSTORE] = "backstore",
+    [MODEL_TARGET] = "target",
+    [MODEL_LUN] = "logical unit",
+    [MODEL_PORTAL_GROUP] = "portal group",
+    [MODEL_PORTAL] = "portal",
+    [MODEL_SESSION] = "session",
+    [MODEL_CONNECTION] = "connection",
+    [MODEL_ACL] = "access rule",
+    [MODEL_INITIATOR_GROUP] = "initiator group",
+    [MODEL_SETTINGS] = "settings",
+    [MODEL_JOB] = "job",
 };
 
 static const char *const origin_names[MODEL_ORIGIN_N] = {
@@ -49,6 +59,20 @@ static const char *const backstore_state_names[] = {
     [BACKSTORE_ONLINE] = "online",
     [BACKSTORE_OFFLINE] = "offline",
     [BACKSTORE_FAILED] = "failed",
+};
+
+static const char *const backstore_medium_names[] = {
+    [MEDIUM_FIXED] = "",
+    [MEDIUM_LOADED] = "loaded",
+    [MEDIUM_EJECTED] = "ejected",
+    [MEDIUM_NONE] = "none",
+};
+
+static const char *const isns_names[] = {
+    [ISNS_OFF] = "off",
+    [ISNS_CONNECTING] = "connecting",
+    [ISNS_REGISTERED] = "registered",
+    [ISNS_UNAVAILABLE] = "unavailable",
 };
 
 static const char *const target_state_names[] = {
@@ -86,6 +110,7 @@ free_session(gpointer data)
     g_free(session->target_name);
     g_free(session->initiator_name);
     g_free(session->initiator_alias);
+    g_free(session->chap_user);
     g_free(session->remote_address);
     if (session->parameters != NULL)
         g_variant_unref(session->parameters);
@@ -100,6 +125,7 @@ free_portal(gpointer data)
 
     g_free(portal->address);
     g_free(portal->interface);
+    g_free(portal->announce);
     g_clear_error(&portal->error);
     g_free(portal);
 }
@@ -125,6 +151,33 @@ free_lun(gpointer data)
 }
 
 static void
+clear_account(ModelAccount *account)
+{
+    g_free(account->user);
+    g_free(account->mutual_user);
+}
+
+static void
+free_acl(gpointer data)
+{
+    ModelAcl *acl = data;
+
+    clear_account(&acl->account);
+    g_free(acl->name);
+    g_free(acl);
+}
+
+static void
+free_initiator_group(gpointer data)
+{
+    ModelInitiatorGroup *group = data;
+
+    initiator_group_spec_free(group->spec);
+    initiator_group_spec_free(group->saved);
+    g_free(group);
+}
+
+static void
 free_target(gpointer data)
 {
     ModelTarget *target = data;
@@ -133,6 +186,8 @@ free_target(gpointer data)
     target_spec_free(target->saved);
     g_clear_error(&target->error);
     g_ptr_array_unref(target->luns);
+    g_ptr_array_unref(target->acls);
+    clear_account(&target->account);
     g_free(target);
 }
 
@@ -147,8 +202,29 @@ free_backstore(gpointer data)
     g_free(backstore->serial);
     g_free(backstore->wwn);
     g_free(backstore->reservation_holder);
+    g_clear_pointer(&backstore->faults, g_variant_unref);
     g_ptr_array_unref(backstore->luns);
     g_free(backstore);
+}
+
+static gboolean
+set_name(char **where, const char *name)
+{
+    if (g_strcmp0(*where, name != NULL ? name : "") == 0)
+        return FALSE;
+
+    g_free(*where);
+    *where = g_strdup(name != NULL ? name : "");
+    return TRUE;
+}
+
+gboolean
+model_set_account(ModelAccount *account, const char *user, const char *mutual_user)
+{
+    gboolean first = set_name(&account->user, user);
+    gboolean second = set_name(&account->mutual_user, mutual_user);
+
+    return first || second;
 }
 
 Model *
@@ -162,6 +238,13 @@ model_new(void)
     model->targets = g_ptr_array_new_with_free_func(free_target);
     model->portal_groups = g_ptr_array_new_with_free_func(free_portal_group);
     model->sessions = g_ptr_array_new_with_free_func(free_session);
+    model->initiator_groups = g_ptr_array_new_with_free_func(free_initiator_group);
+    model->jobs = g_ptr_array_new_with_free_func(model_job_free);
+    model->settings = settings_spec_new();
+    model->limit_hits = g_array_new(FALSE, FALSE, sizeof(ModelLimitHit));
+    model->isns_error = g_strdup("");
+    model->problems = g_new0(char *, 1);
+    (void)model_set_account(&model->discovery_account, NULL, NULL);
     model->backstores_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     model->targets_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     model->sessions_by_tsih = g_hash_table_new(NULL, NULL);
@@ -183,6 +266,14 @@ model_free(Model *model)
     g_ptr_array_unref(model->targets);
     g_ptr_array_unref(model->portal_groups);
     g_ptr_array_unref(model->backstores);
+    g_ptr_array_unref(model->initiator_groups);
+    g_ptr_array_unref(model->jobs);
+    settings_spec_free(model->settings);
+    settings_spec_free(model->saved_settings);
+    g_array_unref(model->limit_hits);
+    clear_account(&model->discovery_account);
+    g_free(model->isns_error);
+    g_strfreev(model->problems);
     g_free(model);
 }
 
@@ -300,6 +391,63 @@ model_find_connection(const ModelSession *session, guint16 cid)
     return NULL;
 }
 
+ModelAcl *
+model_find_acl(const ModelTarget *target, const char *name)
+{
+    for (guint i = 0; i < target->acls->len; i++) {
+        ModelAcl *acl = g_ptr_array_index(target->acls, i);
+
+        if (strcmp(acl->name, name) == 0)
+            return acl;
+    }
+    return NULL;
+}
+
+ModelAcl *
+model_find_acl_by_id(const ModelTarget *target, guint32 id)
+{
+    for (guint i = 0; i < target->acls->len; i++) {
+        ModelAcl *acl = g_ptr_array_index(target->acls, i);
+
+        if (acl->id == id)
+            return acl;
+    }
+    return NULL;
+}
+
+const AclSpec *
+model_acl_spec(const ModelAcl *acl)
+{
+    const AclSpec *spec = target_spec_find_acl(acl->target->spec, acl->name, NULL);
+
+    g_assert(spec != NULL);
+    return spec;
+}
+
+ModelInitiatorGroup *
+model_find_initiator_group(const Model *model, const char *name)
+{
+    for (guint i = 0; i < model->initiator_groups->len; i++) {
+        ModelInitiatorGroup *group = g_ptr_array_index(model->initiator_groups, i);
+
+        if (strcmp(group->spec->name, name) == 0)
+            return group;
+    }
+    return NULL;
+}
+
+gboolean
+model_acl_uses_group(const ModelTarget *target, const char *group_name)
+{
+    for (guint i = 0; i < target->spec->acls->len; i++) {
+        const AclSpec *acl = g_ptr_array_index(target->spec->acls, i);
+
+        if (strcmp(acl->group, group_name) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 const char *
 model_kind_to_string(ModelKind kind)
 {
@@ -334,6 +482,20 @@ backstore_state_to_string(BackstoreState state)
 {
     g_assert(state < G_N_ELEMENTS(backstore_state_names));
     return backstore_state_names[state];
+}
+
+const char *
+backstore_medium_to_string(BackstoreMedium medium)
+{
+    g_assert(medium < G_N_ELEMENTS(backstore_medium_names));
+    return backstore_medium_names[medium];
+}
+
+const char *
+model_isns_to_string(ModelIsns state)
+{
+    g_assert(state < G_N_ELEMENTS(isns_names));
+    return isns_names[state];
 }
 
 const char *
@@ -391,6 +553,12 @@ static gint
 compare_group(gconstpointer object, gconstpointer key)
 {
     return (gint)((const ModelPortalGroup *)object)->spec->tag - (gint)GPOINTER_TO_UINT(key);
+}
+
+static gint
+compare_initiator_group(gconstpointer object, gconstpointer key)
+{
+    return strcmp(((const ModelInitiatorGroup *)object)->spec->name, key);
 }
 
 static gint
@@ -457,10 +625,12 @@ model_add_backstore(Model *model, BackstoreSpec *spec, BackstoreSpec *saved, Mod
     backstore->spec = spec;
     backstore->saved = saved;
     backstore->origin = origin;
-    backstore->block_size = spec->block_size;
-    backstore->physical_block_size = MAX(spec->physical_block_size, spec->block_size);
+    backstore->block_size = backstore_spec_block_size(spec);
+    backstore->physical_block_size = MAX(spec->physical_block_size, backstore->block_size);
     backstore->cache = "none";
-    backstore->read_only = spec->read_only;
+    backstore->read_only = backstore_spec_is_read_only(spec);
+    if (backstore_spec_is_removable(spec))
+        backstore->medium = backstore_spec_is_empty(spec) ? MEDIUM_NONE : MEDIUM_LOADED;
     backstore->luns = g_ptr_array_new();
     g_ptr_array_insert(model->backstores, (gint)place, backstore);
     (void)g_hash_table_insert(model->backstores_by_name, spec->name, backstore);
@@ -497,6 +667,58 @@ remove_lun(Model *model, ModelLun *lun)
     (void)g_ptr_array_remove(target->luns, lun);
 }
 
+static ModelAcl *
+acl_new(Model *model, ModelTarget *target, const char *name)
+{
+    ModelAcl *acl = g_new0(ModelAcl, 1);
+
+    acl->target = target;
+    acl->name = g_strdup(name);
+    acl->id = model->next_id++;
+    (void)model_set_account(&acl->account, NULL, NULL);
+    return acl;
+}
+
+/* While the spec still has it */
+static void
+remove_acls(Model *model, ModelTarget *target, const TargetSpec *wanted)
+{
+    for (guint i = target->acls->len; i > 0; i--) {
+        ModelAcl *acl = g_ptr_array_index(target->acls, i - 1);
+
+        if (wanted != NULL && target_spec_find_acl(wanted, acl->name, NULL) != NULL)
+            continue;
+        tell_removed(model, MODEL_ACL, acl);
+        g_ptr_array_remove_index(target->acls, i - 1);
+    }
+}
+
+/* The spec's rules in its order: those that are there already and new ones */
+static void
+follow_acls(Model *model, ModelTarget *target)
+{
+    GPtrArray *before = target->acls;
+
+    target->acls = g_ptr_array_new_with_free_func(free_acl);
+    g_ptr_array_set_free_func(before, NULL);
+    for (guint i = 0; i < target->spec->acls->len; i++) {
+        g_autofree char *name = acl_spec_dup_name(g_ptr_array_index(target->spec->acls, i));
+        ModelAcl *acl = NULL;
+
+        for (guint j = 0; j < before->len && acl == NULL; j++) {
+            ModelAcl *other = g_ptr_array_index(before, j);
+
+            acl = strcmp(other->name, name) == 0 ? other : NULL;
+        }
+        g_ptr_array_add(target->acls, acl != NULL ? acl : acl_new(model, target, name));
+        if (acl != NULL)
+            model_changed(model, MODEL_ACL, acl);
+        else
+            tell_added(model, MODEL_ACL, g_ptr_array_index(target->acls, i));
+    }
+    g_ptr_array_unref(before);
+}
+
 ModelTarget *
 model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved, ModelOrigin origin)
 {
@@ -510,12 +732,15 @@ model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved, ModelOrigin 
     target->origin = origin;
     target->id = model->next_id++;
     target->luns = g_ptr_array_new_with_free_func(free_lun);
+    target->acls = g_ptr_array_new_with_free_func(free_acl);
+    (void)model_set_account(&target->account, NULL, NULL);
     g_ptr_array_insert(model->targets, (gint)place, target);
     (void)g_hash_table_insert(model->targets_by_name, spec->name, target);
 
     tell_added(model, MODEL_TARGET, target);
     for (guint i = 0; i < spec->luns->len; i++)
         add_lun(model, target, g_ptr_array_index(spec->luns, i));
+    follow_acls(model, target);
     return target;
 }
 
@@ -550,6 +775,7 @@ model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec
         if (!lun_is_in(lun, spec))
             remove_lun(model, lun);
     }
+    remove_acls(model, target, spec);
 
     (void)g_hash_table_remove(model->targets_by_name, target->spec->name);
     target_spec_free(target->spec);
@@ -570,6 +796,7 @@ model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec
         else
             set_lun_read_only(model, lun, wanted->read_only);
     }
+    follow_acls(model, target);
     model_changed(model, MODEL_TARGET, target);
 }
 
@@ -606,6 +833,7 @@ model_add_portal(Model *model, ModelPortalGroup *group, const PortalSpec *spec, 
     portal->address = g_strdup(spec->address);
     portal->port = spec->port;
     portal->interface = g_strdup(spec->interface);
+    portal->announce = g_strdup(spec->announce);
     portal->state = PORTAL_FAILED;
     g_ptr_array_add(group->portals, portal);
 
@@ -629,6 +857,7 @@ model_remove_target(Model *model, ModelTarget *target)
 {
     while (target->luns->len > 0)
         remove_lun(model, g_ptr_array_index(target->luns, target->luns->len - 1));
+    remove_acls(model, target, NULL);
 
     for (guint i = 0; i < model->sessions->len; i++) {
         ModelSession *session = g_ptr_array_index(model->sessions, i);
@@ -678,6 +907,105 @@ model_remove_portal_group(Model *model, ModelPortalGroup *group)
 
     tell_removed(model, MODEL_PORTAL_GROUP, group);
     (void)g_ptr_array_remove(model->portal_groups, group);
+}
+
+ModelInitiatorGroup *
+model_add_initiator_group(Model *model, InitiatorGroupSpec *spec, InitiatorGroupSpec *saved,
+                          ModelOrigin origin)
+{
+    ModelInitiatorGroup *group = g_new0(ModelInitiatorGroup, 1);
+    guint place = find_place(model->initiator_groups, compare_initiator_group, spec->name);
+
+    g_assert(model_find_initiator_group(model, spec->name) == NULL);
+
+    group->spec = spec;
+    group->saved = saved;
+    group->origin = origin;
+    g_ptr_array_insert(model->initiator_groups, (gint)place, group);
+    tell_added(model, MODEL_INITIATOR_GROUP, group);
+    return group;
+}
+
+void
+model_remove_initiator_group(Model *model, ModelInitiatorGroup *group)
+{
+    tell_removed(model, MODEL_INITIATOR_GROUP, group);
+    (void)g_ptr_array_remove(model->initiator_groups, group);
+}
+
+void
+model_set_initiator_group(Model *model, ModelInitiatorGroup *group, InitiatorGroupSpec *spec,
+                          InitiatorGroupSpec *saved)
+{
+    g_assert(strcmp(group->spec->name, spec->name) == 0);
+
+    initiator_group_spec_free(group->spec);
+    group->spec = spec;
+    if (saved != NULL) {
+        initiator_group_spec_free(group->saved);
+        group->saved = saved;
+    }
+    model_changed(model, MODEL_INITIATOR_GROUP, group);
+}
+
+void
+model_count_limit(Model *model, const char *name, guint64 n, gint64 wall_time, const char *peer)
+{
+    ModelLimitHit *hit = NULL;
+
+    for (guint i = 0; i < model->limit_hits->len && hit == NULL; i++) {
+        hit = &g_array_index(model->limit_hits, ModelLimitHit, i);
+        if (strcmp(hit->name, name) != 0)
+            hit = NULL;
+    }
+    if (hit == NULL) {
+        const ModelLimitHit fresh = { .name = name };
+
+        g_array_append_val(model->limit_hits, fresh);
+        hit = &g_array_index(model->limit_hits, ModelLimitHit, model->limit_hits->len - 1);
+    }
+
+    hit->n += n;
+    hit->last_at = wall_time;
+    g_strlcpy(hit->peer, peer, sizeof(hit->peer));
+}
+
+void
+model_set_settings(Model *model, SettingsSpec *spec, SettingsSpec *saved, ModelOrigin origin)
+{
+    settings_spec_free(model->settings);
+    model->settings = spec;
+    model->settings_origin = origin;
+    if (saved != NULL) {
+        settings_spec_free(model->saved_settings);
+        model->saved_settings = saved;
+    }
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+void
+model_set_isns(Model *model, ModelIsns state, const char *error)
+{
+    if (model->isns_state == state && strcmp(model->isns_error, error != NULL ? error : "") == 0)
+        return;
+
+    model->isns_state = state;
+    g_free(model->isns_error);
+    model->isns_error = g_strdup(error != NULL ? error : "");
+    model_changed(model, MODEL_SERVICE, model);
+}
+
+void
+model_set_problems(Model *model, char **problems)
+{
+    if (g_strv_equal((const char *const *)model->problems, (const char *const *)problems)) {
+        g_strfreev(problems);
+        return;
+    }
+
+    g_strfreev(model->problems);
+    model->problems = problems;
+    model_changed(model, MODEL_SERVICE, model);
 }
 
 ModelSession *
@@ -807,33 +1135,50 @@ model_find_reserved(const Model *model, ModelKind kind, const char *name)
     return g_hash_table_lookup(model->reserved, key);
 }
 
+/* Whether one of @room identifiers from @port is one of the first @room of another target */
 static gboolean
-relative_port_is_used(const Model *model, guint16 port)
+relative_port_is_used(const Model *model, guint16 port, guint room)
 {
     for (guint i = 0; i < model->targets->len; i++) {
         const ModelTarget *target = g_ptr_array_index(model->targets, i);
+        guint distance = ((guint)target->spec->relative_port + G_MAXUINT16 - port) % G_MAXUINT16;
 
-        if (target->spec->relative_port == port)
+        if (distance < room || G_MAXUINT16 - distance < room)
             return TRUE;
     }
     return FALSE;
+}
+
+/* 0: there is none */
+static guint16
+find_relative_port(const Model *model, guint64 start, guint room)
+{
+    for (guint64 i = 0; i < G_MAXUINT16; i++) {
+        guint16 port = (guint16)((start + i) % G_MAXUINT16 + 1);
+
+        if (!relative_port_is_used(model, port, room))
+            return port;
+    }
+    return 0;
 }
 
 guint16
 model_make_relative_port(const Model *model, const char *target_name)
 {
     g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, target_name, -1);
+    static const guint rooms[] = { 256, 16, 1 };
     guint64 start;
     char word[5];
 
     (void)g_strlcpy(word, digest, sizeof(word));
     start = g_ascii_strtoull(word, NULL, 16);
 
-    /* 0 is reserved; with more targets than numbers the first choice must do */
-    for (guint64 i = 0; i < G_MAXUINT16; i++) {
-        guint16 port = (guint16)((start + i) % G_MAXUINT16 + 1);
+    /* With room for the tags of portal groups while there are few targets. 0 is reserved; with more
+     * targets than numbers the first choice must do. */
+    for (gsize i = 0; i < G_N_ELEMENTS(rooms); i++) {
+        guint16 port = find_relative_port(model, start, rooms[i]);
 
-        if (!relative_port_is_used(model, port))
+        if (port != 0)
             return port;
     }
     return (guint16)(start % G_MAXUINT16 + 1);

@@ -28,6 +28,10 @@ typedef enum {
     MODEL_PORTAL,
     MODEL_SESSION,
     MODEL_CONNECTION,
+    MODEL_ACL,
+    MODEL_INITIATOR_GROUP,
+    MODEL_SETTINGS, /* of the whole service; told as a change of MODEL_SERVICE */
+    MODEL_JOB,      /* see model/job.h */
     MODEL_KIND_N,
 } ModelKind;
 
@@ -54,6 +58,13 @@ typedef enum {
 } BackstoreState;
 
 typedef enum {
+    MEDIUM_FIXED,
+    MEDIUM_LOADED,
+    MEDIUM_EJECTED, /* by an initiator, which can load it again */
+    MEDIUM_NONE,
+} BackstoreMedium;
+
+typedef enum {
     TARGET_DISABLED,
     TARGET_ONLINE,  /* initiators can log in */
     TARGET_OFFLINE, /* enabled, but no portal listens */
@@ -64,6 +75,13 @@ typedef enum {
     PORTAL_PAUSED,
     PORTAL_FAILED,
 } PortalState;
+
+typedef enum {
+    ISNS_OFF, /* no server is set */
+    ISNS_CONNECTING,
+    ISNS_REGISTERED,
+    ISNS_UNAVAILABLE, /* tried again by itself */
+} ModelIsns;
 
 typedef enum {
     SESSION_ACTIVE,
@@ -78,12 +96,29 @@ typedef struct ModelPortalGroup ModelPortalGroup;
 typedef struct ModelPortal ModelPortal;
 typedef struct ModelSession ModelSession;
 typedef struct ModelConnection ModelConnection;
+typedef struct ModelAcl ModelAcl;
+typedef struct ModelInitiatorGroup ModelInitiatorGroup;
+
+/* What may be seen of a CHAP account; empty names: there is none */
+typedef struct {
+    char *user;
+    char *mutual_user;
+} ModelAccount;
+
+/* How often a limit was reached since the service started, and when and by whom last */
+typedef struct {
+    const char *name; /* "max-logins" */
+    guint64 n;
+    gint64 last_at; /* µs, CLOCK_REALTIME */
+    char peer[ADDRESS_TEXT_MAX];
+} ModelLimitHit;
 
 struct ModelBackstore {
     BackstoreSpec *spec;  /* effective */
     BackstoreSpec *saved; /* what its file says; NULL: it has none */
     ModelOrigin origin;
     BackstoreState state;
+    BackstoreMedium medium;
     GError *error; /* last error, or NULL */
 
     /* known since the store was opened first; 0 and NULL before */
@@ -105,7 +140,10 @@ struct ModelBackstore {
     guint32 reservation_generation;
     char *reservation_holder; /* an initiator port; NULL: none, or all that are registered */
 
-    gpointer runtime; /* of control */
+    GVariant *faults; /* aa{sv}: trouble on purpose, as it was asked for; NULL: none */
+
+    gpointer fault_set; /* of control */
+    gpointer runtime;   /* of control */
 };
 
 struct ModelTarget {
@@ -117,6 +155,8 @@ struct ModelTarget {
     guint32 id;       /* never reused */
     guint n_sessions; /* normal ones */
     GPtrArray *luns;  /* of ModelLun, by ascending number */
+    GPtrArray *acls;  /* of ModelAcl, in the order of the spec */
+    ModelAccount account;
     guint64 n_logins; /* since it is there */
     guint64 n_refused;
     gboolean is_leaving; /* the workers are forgetting it */
@@ -130,6 +170,19 @@ struct ModelLun {
     char *backstore_name;
     gboolean read_only; /* also when the backstore is */
     gboolean is_online; /* else commands that need the medium are refused */
+};
+
+struct ModelAcl {
+    ModelTarget *target;
+    char *name; /* its spec is target_spec_find_acl(target->spec, name) */
+    guint32 id; /* never reused */
+    ModelAccount account;
+};
+
+struct ModelInitiatorGroup {
+    InitiatorGroupSpec *spec;
+    InitiatorGroupSpec *saved;
+    ModelOrigin origin;
 };
 
 struct ModelPortalGroup {
@@ -146,6 +199,7 @@ struct ModelPortal {
     char *address; /* without brackets; "*" for all of both families */
     guint16 port;
     char *interface; /* "" for any */
+    char *announce;  /* ADDR[:PORT] that initiators are told instead; "" for none */
     PortalState state;
     GError *error;
     guint n_connections; /* of sessions */
@@ -161,6 +215,7 @@ struct ModelSession {
     char *target_name;   /* "" for discovery */
     char *initiator_name;
     char *initiator_alias; /* "" where none was given */
+    char *chap_user;       /* NULL: it did not have to prove who it is */
     SessionState state;
     gint64 established_at;  /* µs, CLOCK_REALTIME */
     char *remote_address;   /* without port */
@@ -198,6 +253,16 @@ struct Model {
     GPtrArray *targets;
     GPtrArray *portal_groups;
     GPtrArray *sessions;
+    GPtrArray *initiator_groups;
+    GPtrArray *jobs; /* of ModelJob, in the order of their beginning */
+    SettingsSpec *settings;
+    SettingsSpec *saved_settings; /* NULL: no file has any */
+    ModelOrigin settings_origin;
+    GArray *limit_hits; /* of ModelLimitHit; those that nobody ran into are not there */
+    ModelAccount discovery_account;
+    ModelIsns isns_state;
+    char *isns_error; /* why it is unavailable; "" otherwise */
+    char **problems;  /* sentences about what needs attention besides the states of objects */
 
     /* private */
     const ModelObserver *observer;
@@ -207,6 +272,7 @@ struct Model {
     GHashTable *sessions_by_tsih;
     GHashTable *reserved; /* "KIND/NAME" to why */
     guint32 next_id;
+    guint32 last_job_id;
 };
 
 Model *model_new(void);
@@ -225,6 +291,11 @@ ModelPortal *model_find_portal(const Model *model, const char *address,
 ModelPortal *model_find_portal_by_id(const Model *model, guint32 id);
 ModelSession *model_find_session(const Model *model, guint16 tsih);
 ModelConnection *model_find_connection(const ModelSession *session, guint16 cid);
+ModelAcl *model_find_acl(const ModelTarget *target, const char *name);
+ModelAcl *model_find_acl_by_id(const ModelTarget *target, guint32 id);
+const AclSpec *model_acl_spec(const ModelAcl *acl); /* never NULL */
+ModelInitiatorGroup *model_find_initiator_group(const Model *model, const char *name);
+gboolean model_acl_uses_group(const ModelTarget *target, const char *group_name);
 
 /* Words for the bus and for people */
 const char *model_kind_to_string(ModelKind kind); /* "backstore" */
@@ -233,8 +304,12 @@ model_origin_to_string(ModelOrigin origin); /* "configuration", "socket-unit", "
 const char *model_state_to_string(ModelState state); /* "starting", "running", "stopping" */
 const char *
 backstore_state_to_string(BackstoreState state); /* "opening", "online", "offline", "failed" */
-const char *target_state_to_string(TargetState state);   /* "disabled", "online", "offline" */
-const char *portal_state_to_string(PortalState state);   /* "listening", "paused", "failed" */
+const char *
+backstore_medium_to_string(BackstoreMedium medium);    /* "", "loaded", "ejected", "none" */
+const char *target_state_to_string(TargetState state); /* "disabled", "online", "offline" */
+const char *portal_state_to_string(PortalState state); /* "listening", "paused", "failed" */
+const char *
+model_isns_to_string(ModelIsns state); /* "off", "connecting", "registered", "unavailable" */
 const char *session_state_to_string(SessionState state); /* "active", "closing" */
 
 /* “write-exclusive” and so on; empty for none */
@@ -258,7 +333,28 @@ ModelPortalGroup *model_add_portal_group(Model *model, PortalGroupSpec *spec,
 ModelPortal *model_add_portal(Model *model, ModelPortalGroup *group, const PortalSpec *portal,
                               ModelOrigin origin);
 
-/* Replace the spec (and @saved where not NULL): logical units are added, changed and removed as it says */
+ModelInitiatorGroup *model_add_initiator_group(Model *model, InitiatorGroupSpec *spec,
+                                               InitiatorGroupSpec *saved, ModelOrigin origin);
+void model_remove_initiator_group(Model *model, ModelInitiatorGroup *group);
+
+/* Takes both; @saved NULL leaves what is there */
+void model_set_initiator_group(Model *model, ModelInitiatorGroup *group, InitiatorGroupSpec *spec,
+                               InitiatorGroupSpec *saved);
+/* Somebody has run into the limit @name (static) @n times, @peer last */
+void model_count_limit(Model *model, const char *name, guint64 n, gint64 wall_time,
+                       const char *peer);
+void model_set_settings(Model *model, SettingsSpec *spec, SettingsSpec *saved, ModelOrigin origin);
+
+/* Either may be NULL. TRUE when that is a change. */
+gboolean model_set_account(ModelAccount *account, const char *user, const char *mutual_user);
+
+/* @error: NULL for none */
+void model_set_isns(Model *model, ModelIsns state, const char *error);
+
+/* NULL-terminated, taken */
+void model_set_problems(Model *model, char **problems);
+
+/* Replace the spec (and @saved where not NULL): logical units and rules are added, changed and removed as it says */
 void model_set_target(Model *model, ModelTarget *target, TargetSpec *spec, TargetSpec *saved);
 
 /* Removes the children too. Connections and sessions of a target or portal lose their pointer to it. */

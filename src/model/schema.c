@@ -18,10 +18,12 @@
 #include <string.h>
 
 #include "model/access-state.h"
+#include "model/acl.h"
 #include "model/spec.h"
 #include "util/address.h"
 #include "util/error.h"
 #include "util/name.h"
+#include "util/pattern.h"
 #include "util/size.h"
 
 #define TEXT_MAX      255
@@ -50,6 +52,14 @@ check_type(const char *text, GError **ret_error)
     static const char *const words[] = { "file", "block", "ram", "null", NULL };
 
     return is_one_of(text, words) || fail(ret_error, text, "a type: file, block, ram or null");
+}
+
+static gboolean
+check_device_type(const char *text, GError **ret_error)
+{
+    static const char *const words[] = { "disk", "cdrom", NULL };
+
+    return is_one_of(text, words) || fail(ret_error, text, "a device type: disk or cdrom");
 }
 
 static gboolean
@@ -147,6 +157,37 @@ check_address(const char *text, GError **ret_error)
     return TRUE;
 }
 
+/* Initiators are to connect there, from machines with other interfaces */
+static gboolean
+check_announce(const char *text, GError **ret_error)
+{
+    Address address;
+
+    if (strchr(text, '%') != NULL || !address_parse(text, ISCSI_PORT, &address, NULL) ||
+        address_is_wildcard(&address) || address_port(&address) == 0)
+        return fail(ret_error, text, "an address that initiators can reach, as ADDR or ADDR:PORT");
+    return TRUE;
+}
+
+/* HOST, HOST:PORT, or an address with or without port */
+static gboolean
+check_server(const char *text, GError **ret_error)
+{
+    const char *colon = strrchr(text, ':');
+    gsize size = colon != NULL ? (gsize)(colon - text) : strlen(text);
+    guint64 port = ISCSI_PORT;
+    Address address;
+
+    if (address_parse(text, ISCSI_PORT, &address, NULL))
+        return (!address_is_wildcard(&address) && address_port(&address) != 0) ||
+               fail(ret_error, text, "the address of a server");
+    if (size == 0 || text[0] == '-' ||
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != size ||
+        (colon != NULL && !g_ascii_string_to_unsigned(colon + 1, 10, 1, G_MAXUINT16, &port, NULL)))
+        return fail(ret_error, text, "a server as HOST or HOST:PORT");
+    return TRUE;
+}
+
 static gboolean
 check_groups(const char *text, GError **ret_error)
 {
@@ -185,6 +226,9 @@ check_access_states(const char *text, GError **ret_error)
 #define ROW_LUN(member)       SCHEMA_LUN, G_STRUCT_OFFSET(LunSpec, member)
 #define ROW_GROUP(member)     SCHEMA_PORTAL_GROUP, G_STRUCT_OFFSET(PortalGroupSpec, member)
 #define ROW_PORTAL(member)    SCHEMA_PORTAL, G_STRUCT_OFFSET(PortalSpec, member)
+#define ROW_ACL(member)       SCHEMA_ACL, G_STRUCT_OFFSET(AclSpec, member)
+#define ROW_HOSTS(member)     SCHEMA_INITIATOR_GROUP, G_STRUCT_OFFSET(InitiatorGroupSpec, member)
+#define ROW_SETTINGS(member)  SCHEMA_SETTINGS, G_STRUCT_OFFSET(SettingsSpec, member)
 
 #define FILE_ONLY SCHEMA_IN_FILE
 #define BOTH      (SCHEMA_IN_FILE | SCHEMA_AT_CREATION)
@@ -204,8 +248,9 @@ static const SchemaOption rows[] = {
     { ROW_BACKSTORE(read_only),                   "ReadOnly",                 "read-only",           SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Open for reading only" },
     { ROW_BACKSTORE(write_cache),                 "WriteCache",               "write-cache",         SCHEMA_BOOLEAN, "yes",       0,    1,            NULL,              BOTH,      "Whether writes may be acknowledged before they are on stable storage; no is cache mode writethrough" },
     { ROW_BACKSTORE(thin),                        "Thin",                     "thin",                SCHEMA_BOOLEAN, "yes",       0,    1,            NULL,              BOTH,      "Tell initiators that blocks can be given back, where they can" },
+    { ROW_BACKSTORE(device_type),                 "DeviceType",               "device-type",         SCHEMA_STRING,  "disk",      1,    16,           check_device_type, BOTH,      "What initiators see: disk, or cdrom for a CD/DVD drive with an ISO image in it (or, without a path, none)" },
     { ROW_BACKSTORE(removable),                   "Removable",                "removable",           SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Show a removable medium, which initiators can eject and load again" },
-    { ROW_BACKSTORE(lenient_cdb),                 "LenientCdb",               "lenient-cdb",         SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Do not refuse commands with reserved bits set" },
+    { ROW_BACKSTORE(lenient_cdb),                 "LenientCdb",               "lenient-cdb",         SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Do not refuse commands with reserved bits set, and stay ready when an initiator stops the unit" },
     { ROW_BACKSTORE(uuid),                        "Uuid",                     "uuid",                SCHEMA_STRING,  "",          0,    36,           check_uuid,        BOTH,      "The permanent identity, from which serial number and designators are made" },
     { ROW_BACKSTORE(serial),                      "SerialNumber",             "serial",              SCHEMA_STRING,  "",          0,    36,           check_ascii,       BOTH,      "Serial number that initiators see, instead of the one made from the UUID" },
     { ROW_BACKSTORE(naa),                         "Naa",                      "naa",                 SCHEMA_STRING,  "",          0,    32,           check_naa,         BOTH,      "NAA identifier that initiators see, in hexadecimal, instead of the one made from the UUID" },
@@ -218,9 +263,12 @@ static const SchemaOption rows[] = {
     { ROW_TARGET(name),                           "Name",                     "name",                SCHEMA_STRING,  "",          1,    ISCSI_NAME_MAX, name_check_iscsi, IDENTITY, "iSCSI name of the target, in lower case" },
     { ROW_TARGET(alias),                          "Alias",                    "alias",               SCHEMA_STRING,  "",          0,    TEXT_MAX,     check_alias,       BOTH,      "A text for people that initiators are told" },
     { ROW_TARGET(enabled),                        "Enabled",                  "enabled",             SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Let initiators log in" },
-    { ROW_TARGET(access_mode),                    "AccessMode",               "access-mode",         SCHEMA_STRING,  "closed",    1,    16,           check_access_mode, FILE_ONLY, "Who may log in: open (everybody) or closed (nobody)" },
+    { ROW_TARGET(access_mode),                    "AccessMode",               "access-mode",         SCHEMA_STRING,  "closed",    1,    16,           check_access_mode, FILE_ONLY, "Who may log in where no access rule says so: open (everybody) or closed (nobody)" },
+    { ROW_TARGET(authentication),                 "Authentication",           "authentication",      SCHEMA_STRING,  "None",      1,    16,           acl_check_target_authentication, FILE_ONLY, "How initiators prove who they are where no access rule says otherwise: None, or CHAP by the account that lunctl target auth sets; without an account nobody gets in" },
     { ROW_TARGET(relative_port),                  "RelativePort",             "relative-port",       SCHEMA_UINT16,  "0",         0,    G_MAXUINT16,  NULL,              FILE_ONLY, "Relative target port identifier; 0 makes one from the name" },
     { ROW_TARGET(portal_groups),                  "PortalGroups",             "portal-groups",       SCHEMA_STRING,  "*",         0,    PATH_TEXT_MAX, check_groups,     FILE_ONLY, "Tags of the portal groups through which the target is reached, or * for every one" },
+    { ROW_TARGET(redirect),                       "Redirect",                 "redirect",            SCHEMA_STRING,  "",          0,    64,           check_announce,    FILE_ONLY, "ADDR[:PORT] to which initiators that log in are sent; empty lets them in here" },
+    { ROW_TARGET(redirect_permanent),             "RedirectPermanent",        "redirect-permanent",  SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              FILE_ONLY, "Tell them that the target has moved for good" },
     { ROW_TARGET(access_states),                  "AccessStates",             "access-states",       SCHEMA_STRING,  "",          0,    ACCESS_STATES_TEXT_MAX, check_access_states, FILE_ONLY, "Asymmetric access states of portal groups: TAG:STATE[:preferred] with a space between" },
 
     { ROW_PARAMETER(max_recv_data_segment_length), "MaxRecvDataSegmentLength", "MaxRecvDataSegmentLength", SCHEMA_UINT32, "1048576", 512, 1048576,    NULL,              BOTH,      "The most data bytes that an initiator may send in one PDU" },
@@ -239,6 +287,7 @@ static const SchemaOption rows[] = {
     { ROW_PARAMETER(nop_interval),                "NopInterval",              "NopInterval",         SCHEMA_UINT32,  "15",        0,    3600,         NULL,              BOTH,      "Seconds of silence after which an initiator is asked whether it is there; 0 never asks" },
     { ROW_PARAMETER(nop_timeout),                 "NopTimeout",               "NopTimeout",          SCHEMA_UINT32,  "15",        1,    3600,         NULL,              BOTH,      "Seconds to wait for its answer before the connection is closed" },
     { ROW_PARAMETER(max_sessions),                "MaxSessions",              "MaxSessions",         SCHEMA_UINT32,  "0",         0,    65535,        NULL,              BOTH,      "Most sessions of the target; 0 is no limit" },
+    { ROW_PARAMETER(async_events),                "AsyncEvents",              "AsyncEvents",         SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Tell initiators at once, by asynchronous messages, when logical units, sizes, access states or mode parameters have changed; in any case they hear of it with their next command. Linux (open-iscsi) looks for logical units when these have changed and ignores the rest" },
 
     { ROW_LUN(number),                            "Number",                   "number",              SCHEMA_UINT16,  "0",         0,    16383,        NULL,              SCHEMA_IDENTITY, "Logical unit number" },
     { ROW_LUN(backstore),                         "Backstore",                "backstore",           SCHEMA_STRING,  "",          1,    64,           name_check_object, IDENTITY,  "Name of the backstore it is made of" },
@@ -248,7 +297,37 @@ static const SchemaOption rows[] = {
 
     { ROW_PORTAL(address),                        "Address",                  "address",             SCHEMA_STRING,  "",          1,    64,           check_address,     IDENTITY,  "Address to listen on, without brackets; * is all of both families" },
     { ROW_PORTAL(port),                           "Port",                     "port",                SCHEMA_UINT16,  "3260",      1,    G_MAXUINT16,  NULL,              IDENTITY,  "TCP port" },
+    { ROW_PORTAL(announce),                       "AnnounceAddress",          "announce-address",    SCHEMA_STRING,  "",          0,    64,           check_announce,    BOTH,      "ADDR[:PORT] that initiators are told instead, where they reach the portal through address translation; the default port is that of the portal" },
     { ROW_PORTAL(interface),                      "Interface",                "interface",           SCHEMA_STRING,  "",          0,    15,           check_interface,   BOTH,      "Accept only what comes in through this network interface" },
+
+    { ROW_ACL(initiator),                         "Initiator",                "initiator",           SCHEMA_STRING,  "",          0,    ISCSI_NAME_MAX, pattern_check_name, FILE_ONLY, "Name of the initiator in lower case, or a pattern with * and ?" },
+    { ROW_ACL(group),                             "Group",                    "group",               SCHEMA_STRING,  "",          0,    64,           name_check_object, FILE_ONLY, "Name of a group of initiators, instead of Initiator" },
+    { ROW_ACL(action),                            "Action",                   "action",              SCHEMA_STRING,  "allow",     1,    16,           acl_check_action,  BOTH,      "What the rule does: allow or deny; one that denies wins over all that allow" },
+    { ROW_ACL(networks),                          "Networks",                 "networks",            SCHEMA_STRING,  "",          0,    PATH_TEXT_MAX, acl_check_networks, FILE_ONLY, "Addresses from which it holds, as 192.0.2.0/24 or 2001:db8::/32 with a space between; empty is anywhere" },
+    { ROW_ACL(portal_groups),                     "PortalGroups",             "portal-groups",       SCHEMA_STRING,  "*",         0,    PATH_TEXT_MAX, check_groups,     FILE_ONLY, "Tags of the portal groups through which it holds, or * for every one" },
+    { ROW_ACL(authentication),                    "Authentication",           "authentication",      SCHEMA_STRING,  "Target",    1,    16,           acl_check_authentication, BOTH, "How the initiator proves who it is: Target (as the target has it), None, or CHAP by the account that lunctl access secret sets; without an account nobody gets in by the rule" },
+    { ROW_ACL(read_only),                         "ReadOnly",                 "read-only",           SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Refuse writes of those whom the rule lets in" },
+    { ROW_ACL(lun_map),                           "LunMap",                   "lun-map",             SCHEMA_STRING,  "",          0,    ACL_LIST_TEXT_MAX, acl_check_luns, FILE_ONLY, "Logical units that those whom the rule lets in see: LUN:TARGETLUN[:read-only] with a space between; empty is all of the target" },
+
+    { ROW_HOSTS(name),                            "Name",                     "name",                SCHEMA_STRING,  "",          1,    64,           name_check_object, IDENTITY,  "Name of the group: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot" },
+    { ROW_HOSTS(initiators),                      "Initiators",               "initiators",          SCHEMA_STRING,  "",          0,    ACL_LIST_TEXT_MAX, acl_check_initiators, FILE_ONLY, "Names of initiators in lower case, or patterns with * and ?, with a space between" },
+
+    { ROW_SETTINGS(chap_algorithms),              "ChapAlgorithms",           "chap-algorithms",     SCHEMA_STRING,  SETTINGS_ALGORITHM_ALL, 1, 64,      acl_check_algorithms, FILE_ONLY, "Algorithms of CHAP that are taken; the strongest that both sides know is used" },
+    { ROW_SETTINGS(discovery_authentication),     "DiscoveryAuthentication",  "discovery-authentication", SCHEMA_STRING, "None",  1,    16,           acl_check_target_authentication, FILE_ONLY, "How initiators prove who they are at discovery: None, or CHAP by the account that lunctl discovery auth sets" },
+    { ROW_SETTINGS(limits.max_connections),       "MaxConnections",           "max-connections",     SCHEMA_UINT32,  "8192",      1,    1000000,      NULL,              FILE_ONLY, "Most connections of all initiators; one more is closed at once. As many file descriptors as the process may have, but for 128, are the limit where that is less" },
+    { ROW_SETTINGS(limits.max_logins),            "MaxLogins",                "max-logins",          SCHEMA_UINT32,  "256",       1,    65535,        NULL,              FILE_ONLY, "Most connections that have not finished their login; one more is closed at once" },
+    { ROW_SETTINGS(limits.max_logins_per_address), "MaxLoginsPerAddress",     "max-logins-per-address", SCHEMA_UINT32, "64",      1,    65535,        NULL,              FILE_ONLY, "The same of one IPv4 address, or of one IPv6 network of 64 bits" },
+    { ROW_SETTINGS(limits.login_timeout),         "LoginTimeout",             "login-timeout",       SCHEMA_UINT32,  "15",        1,    3600,         NULL,              FILE_ONLY, "Seconds from the connection to the end of the login, whatever comes meanwhile; then it is closed" },
+    { ROW_SETTINGS(limits.silence_timeout),       "SilenceTimeout",           "silence-timeout",     SCHEMA_UINT32,  "5",         1,    3600,         NULL,              FILE_ONLY, "Seconds from the connection to the first byte; then it is closed" },
+    { ROW_SETTINGS(limits.pdu_timeout),           "PduTimeout",               "pdu-timeout",         SCHEMA_UINT32,  "60",        1,    3600,         NULL,              FILE_ONLY, "Seconds from the first to the last byte of one message of an initiator; it is looked at when NopInterval has passed, and then the connection is closed" },
+    { ROW_SETTINGS(limits.peer_timeout),          "PeerTimeout",              "peer-timeout",        SCHEMA_UINT32,  "60",        0,    3600,         NULL,              FILE_ONLY, "Seconds after which a host that acknowledges nothing is taken for gone (TCP keep-alive and user timeout); 0 leaves that to the system" },
+    { ROW_SETTINGS(limits.max_sessions),          "MaxSessions",              "max-sessions",        SCHEMA_UINT32,  "4096",      1,    65534,        NULL,              FILE_ONLY, "Most sessions, discovery sessions included; the login of one more is refused with “out of resources”" },
+    { ROW_SETTINGS(limits.max_sessions_per_target), "MaxSessionsPerTarget",   "max-sessions-per-target", SCHEMA_UINT32, "0",      0,    65534,        NULL,              FILE_ONLY, "The same of one target that has no MaxSessions of its own; 0 is no limit" },
+    { ROW_SETTINGS(limits.max_text_size),         "MaxTextSize",              "max-text-size",       SCHEMA_UINT32,  "16384",     1024, 16384,        NULL,              FILE_ONLY, "Most bytes of keys in one login or text request, over all its PDUs; a login is refused with “initiator error”, a text request is rejected" },
+    { ROW_SETTINGS(limits.max_ahs_size),          "MaxAhsSize",               "max-ahs-size",        SCHEMA_UINT32,  "1020",      0,    1020,         NULL,              FILE_ONLY, "Most bytes of additional header segments of one command; the connection is closed" },
+    { ROW_SETTINGS(limits.max_session_bytes),     "MaxSessionBytes",          "max-session-bytes",   SCHEMA_SIZE,    "0",         0,    G_MAXINT64,   NULL,              FILE_ONLY, "Most bytes of buffers for data that one session sends unasked, and half of it for what it reads; a write above ends in TASK SET FULL, a read waits. At least 1M; 0 is a quarter of the buffers of a worker, 16M" },
+    { ROW_SETTINGS(limits.max_bytes),             "MaxBytes",                 "max-bytes",           SCHEMA_SIZE,    "0",         0,    G_MAXINT64,   NULL,              FILE_ONLY, "Most bytes of buffers of all sessions, in equal parts for the workers, at least 8M each; a write above ends in TASK SET FULL, a read waits. 0 is all that there are, 64M for each worker" },
+    { ROW_SETTINGS(isns_server),                  "IsnsServer",               "isns-server",         SCHEMA_STRING,  "",          0,    255,          check_server,      FILE_ONLY, "iSNS server that targets are registered with, HOST[:PORT]; the default port is 3205, empty is none" },
 };
 /* clang-format on */
 
@@ -272,8 +351,8 @@ get_string(const SchemaOption *option, gconstpointer spec)
     return text != NULL ? text : "";
 }
 
-static guint64
-get_number(const SchemaOption *option, gconstpointer spec)
+guint64
+schema_get_number(const SchemaOption *option, gconstpointer spec)
 {
     switch (option->type) {
     case SCHEMA_BOOLEAN:
@@ -511,10 +590,10 @@ schema_format_text(const SchemaOption *option, gconstpointer spec)
     if (option->type == SCHEMA_STRING)
         return g_strdup(get_string(option, spec));
     if (option->type == SCHEMA_BOOLEAN)
-        return g_strdup(get_number(option, spec) != 0 ? "yes" : "no");
+        return g_strdup(schema_get_number(option, spec) != 0 ? "yes" : "no");
     if (option->type == SCHEMA_SIZE)
-        return format_size(get_number(option, spec));
-    return g_strdup_printf("%" G_GUINT64_FORMAT, get_number(option, spec));
+        return format_size(schema_get_number(option, spec));
+    return g_strdup_printf("%" G_GUINT64_FORMAT, schema_get_number(option, spec));
 }
 
 GVariant *
@@ -524,13 +603,13 @@ schema_get_variant(const SchemaOption *option, gconstpointer spec)
     case SCHEMA_STRING:
         return g_variant_new_string(get_string(option, spec));
     case SCHEMA_BOOLEAN:
-        return g_variant_new_boolean(get_number(option, spec) != 0);
+        return g_variant_new_boolean(schema_get_number(option, spec) != 0);
     case SCHEMA_UINT16:
-        return g_variant_new_uint16((guint16)get_number(option, spec));
+        return g_variant_new_uint16((guint16)schema_get_number(option, spec));
     case SCHEMA_UINT32:
-        return g_variant_new_uint32((guint32)get_number(option, spec));
+        return g_variant_new_uint32((guint32)schema_get_number(option, spec));
     case SCHEMA_SIZE:
-        return g_variant_new_uint64(get_number(option, spec));
+        return g_variant_new_uint64(schema_get_number(option, spec));
     default:
         g_assert_not_reached();
     }
@@ -542,7 +621,7 @@ schema_is_default(const SchemaOption *option, gconstpointer spec)
     g_autofree char *text = schema_format_text(option, spec);
 
     return strcmp(text, option->preset) == 0 ||
-           (option->type == SCHEMA_SIZE && get_number(option, spec) == 0 &&
+           (option->type == SCHEMA_SIZE && schema_get_number(option, spec) == 0 &&
             option->preset[0] == '0');
 }
 
@@ -619,7 +698,7 @@ schema_copy(SchemaScope scope, gpointer to, gconstpointer from)
         if (rows[i].type == SCHEMA_STRING)
             *(char **)member(&rows[i], to) = g_strdup(get_string(&rows[i], from));
         else
-            store_number(&rows[i], to, get_number(&rows[i], from));
+            store_number(&rows[i], to, schema_get_number(&rows[i], from));
     }
 }
 
@@ -631,7 +710,7 @@ schema_is_equal(SchemaScope scope, gconstpointer a, gconstpointer b)
             continue;
         if (rows[i].type == SCHEMA_STRING
                 ? strcmp(get_string(&rows[i], a), get_string(&rows[i], b)) != 0
-                : get_number(&rows[i], a) != get_number(&rows[i], b))
+                : schema_get_number(&rows[i], a) != schema_get_number(&rows[i], b))
             return FALSE;
     }
     return TRUE;
@@ -641,9 +720,15 @@ char *
 schema_format_table(void)
 {
     static const char *const scopes[SCHEMA_N] = {
-        [SCHEMA_BACKSTORE] = "Backstore",      [SCHEMA_TARGET] = "Target",
-        [SCHEMA_PARAMETER] = "Parameters",     [SCHEMA_LUN] = "Lun N",
-        [SCHEMA_PORTAL_GROUP] = "PortalGroup", [SCHEMA_PORTAL] = "Portal N",
+        [SCHEMA_BACKSTORE] = "Backstore",
+        [SCHEMA_TARGET] = "Target",
+        [SCHEMA_PARAMETER] = "Parameters",
+        [SCHEMA_LUN] = "Lun N",
+        [SCHEMA_PORTAL_GROUP] = "PortalGroup",
+        [SCHEMA_PORTAL] = "Portal N",
+        [SCHEMA_ACL] = "Acl N",
+        [SCHEMA_INITIATOR_GROUP] = "InitiatorGroup",
+        [SCHEMA_SETTINGS] = "Service",
     };
     g_autoptr(GString) text = g_string_new(NULL);
     int last = -1;

@@ -18,8 +18,11 @@ typedef enum {
     SCHEMA_TARGET,    /* TargetSpec */
     SCHEMA_PARAMETER, /* TargetParameters: Target.Parameters, group [Parameters] of a target's file */
     SCHEMA_LUN,       /* LunSpec */
-    SCHEMA_PORTAL_GROUP, /* PortalGroupSpec */
-    SCHEMA_PORTAL,       /* PortalSpec */
+    SCHEMA_PORTAL_GROUP,    /* PortalGroupSpec */
+    SCHEMA_PORTAL,          /* PortalSpec */
+    SCHEMA_ACL,             /* AclSpec */
+    SCHEMA_INITIATOR_GROUP, /* InitiatorGroupSpec */
+    SCHEMA_SETTINGS,        /* SettingsSpec */
     SCHEMA_N,
 } SchemaScope;
 
@@ -92,6 +95,9 @@ char *schema_format_text(const SchemaOption *option, gconstpointer spec);
 
 /* The member as a floating value of the type of the row */
 GVariant *schema_get_variant(const SchemaOption *option, gconstpointer spec);
+
+/* The same as a number; not of strings */
+guint64 schema_get_number(const SchemaOption *option, gconstpointer spec);
 
 gboolean schema_is_default(const SchemaOption *option, gconstpointer spec);
 

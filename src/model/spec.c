@@ -19,8 +19,12 @@
 #include "util/bytes.h"
 #include "util/error.h"
 
-#define LUNS_MAX    1024 /* of a target */
-#define PORTALS_MAX 256  /* of a group */
+#define LUNS_MAX    1024         /* of a target */
+#define PORTALS_MAX 256          /* of a group */
+#define RULES_SIZE  (768 * 1024) /* of the text of all rules: the file must stay readable */
+
+#define CDROM_BLOCK_SIZE   2048
+#define DEFAULT_BLOCK_SIZE 512 /* of the schema: nothing was said */
 
 static gboolean
 fail(GError **ret_error, const char *why)
@@ -72,6 +76,56 @@ type_has_path(const char *type)
     return strcmp(type, "file") == 0 || strcmp(type, "block") == 0;
 }
 
+gboolean
+backstore_spec_is_cdrom(const BackstoreSpec *spec)
+{
+    return strcmp(spec->device_type, "cdrom") == 0;
+}
+
+gboolean
+backstore_spec_is_removable(const BackstoreSpec *spec)
+{
+    return spec->removable || backstore_spec_is_cdrom(spec);
+}
+
+gboolean
+backstore_spec_is_read_only(const BackstoreSpec *spec)
+{
+    return spec->read_only || backstore_spec_is_cdrom(spec);
+}
+
+guint32
+backstore_spec_block_size(const BackstoreSpec *spec)
+{
+    return backstore_spec_is_cdrom(spec) ? CDROM_BLOCK_SIZE : spec->block_size;
+}
+
+gboolean
+backstore_spec_can_change_medium(const BackstoreSpec *spec)
+{
+    return type_has_path(spec->type) && backstore_spec_is_removable(spec);
+}
+
+gboolean
+backstore_spec_is_empty(const BackstoreSpec *spec)
+{
+    return backstore_spec_can_change_medium(spec) && spec->path[0] == '\0' && !spec->create;
+}
+
+static gboolean
+check_cdrom(const BackstoreSpec *spec, GError **ret_error)
+{
+    if (!type_has_path(spec->type))
+        return fail(ret_error, "device-type=cdrom is only for the types file and block");
+    if (spec->create)
+        return fail(ret_error, "create does not go with device-type=cdrom");
+    if (spec->block_size != DEFAULT_BLOCK_SIZE && spec->block_size != CDROM_BLOCK_SIZE)
+        return fail(ret_error, "block-size is 2048 with device-type=cdrom");
+    if (spec->size != 0 || spec->physical_block_size != 0)
+        return fail(ret_error, "size and physical-block-size do not go with device-type=cdrom");
+    return TRUE;
+}
+
 static gboolean
 check_blocks(const BackstoreSpec *spec, GError **ret_error)
 {
@@ -92,7 +146,7 @@ backstore_spec_check(const BackstoreSpec *spec, GError **ret_error)
     gboolean has_path = type_has_path(spec->type);
 
     /* A file that is made may leave its place to the service */
-    if (has_path && spec->path[0] == '\0' && !spec->create)
+    if (has_path && spec->path[0] == '\0' && !spec->create && !backstore_spec_is_empty(spec))
         return fail(ret_error, "path is missing");
     if (!has_path && spec->path[0] != '\0')
         return fail(ret_error, "path is only for the types file and block");
@@ -107,6 +161,8 @@ backstore_spec_check(const BackstoreSpec *spec, GError **ret_error)
     if (!spec->write_cache && strcmp(spec->cache, "default") != 0 &&
         strcmp(spec->cache, "writethrough") != 0)
         return fail(ret_error, "write-cache=false only goes with cache=writethrough");
+    if (backstore_spec_is_cdrom(spec) && !check_cdrom(spec, ret_error))
+        return FALSE;
     return check_blocks(spec, ret_error);
 }
 
@@ -146,6 +202,12 @@ free_lun(gpointer spec)
     lun_spec_free(spec);
 }
 
+static void
+free_acl(gpointer spec)
+{
+    acl_spec_free(spec);
+}
+
 TargetSpec *
 target_spec_new(const char *name)
 {
@@ -155,6 +217,7 @@ target_spec_new(const char *name)
     schema_init(SCHEMA_PARAMETER, &spec->parameters);
     set_text(&spec->name, name);
     spec->luns = g_ptr_array_new_with_free_func(free_lun);
+    spec->acls = g_ptr_array_new_with_free_func(free_acl);
     return spec;
 }
 
@@ -168,6 +231,9 @@ target_spec_dup(const TargetSpec *spec)
     copy->luns = g_ptr_array_new_with_free_func(free_lun);
     for (guint i = 0; i < spec->luns->len; i++)
         g_ptr_array_add(copy->luns, lun_spec_dup(g_ptr_array_index(spec->luns, i)));
+    copy->acls = g_ptr_array_new_with_free_func(free_acl);
+    for (guint i = 0; i < spec->acls->len; i++)
+        g_ptr_array_add(copy->acls, acl_spec_dup(g_ptr_array_index(spec->acls, i)));
     return copy;
 }
 
@@ -180,6 +246,7 @@ target_spec_free(TargetSpec *spec)
     schema_clear(SCHEMA_TARGET, spec);
     schema_clear(SCHEMA_PARAMETER, &spec->parameters);
     g_ptr_array_unref(spec->luns);
+    g_ptr_array_unref(spec->acls);
     g_free(spec);
 }
 
@@ -223,6 +290,21 @@ target_spec_remove_lun(TargetSpec *spec, guint16 number)
 
     if (target_spec_find_lun(spec, number, &index) != NULL)
         g_ptr_array_remove_index(spec->luns, index);
+}
+
+AclSpec *
+target_spec_find_acl(const TargetSpec *spec, const char *name, guint *ret_index)
+{
+    for (guint i = 0; i < spec->acls->len; i++) {
+        AclSpec *acl = g_ptr_array_index(spec->acls, i);
+
+        if (!acl_spec_has_name(acl, name))
+            continue;
+        if (ret_index != NULL)
+            *ret_index = i;
+        return acl;
+    }
+    return NULL;
 }
 
 guint16 *
@@ -280,6 +362,12 @@ target_spec_set_groups(TargetSpec *spec, const guint16 *tags, guint n_tags)
     set_text(&spec->portal_groups, text->str);
 }
 
+guint16
+target_spec_relative_port(const TargetSpec *spec, guint16 tag)
+{
+    return (guint16)(((guint32)spec->relative_port + tag - 2) % G_MAXUINT16 + 1);
+}
+
 GArray *
 target_spec_dup_access_states(const TargetSpec *spec)
 {
@@ -306,6 +394,40 @@ target_parameters_check(const TargetParameters *parameters, GError **ret_error)
     return TRUE;
 }
 
+static gboolean
+check_acls(const TargetSpec *spec, GError **ret_error)
+{
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    gsize size = 0;
+
+    if (spec->acls->len > ACL_RULES_MAX) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
+                    "A target can have at most %d access rules", ACL_RULES_MAX);
+        return FALSE;
+    }
+    for (guint i = 0; i < spec->acls->len; i++) {
+        const AclSpec *acl = g_ptr_array_index(spec->acls, i);
+        char *name = acl_spec_dup_name(acl);
+
+        if (!g_hash_table_add(names, name)) {
+            g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_ALREADY_EXISTS,
+                        "The target has an access rule for “%s” already",
+                        acl->group[0] != '\0' ? acl->group : acl->initiator);
+            return FALSE;
+        }
+        if (!acl_spec_check(acl, ret_error))
+            return FALSE;
+        size += strlen(name) + strlen(acl->networks) + strlen(acl->portal_groups) +
+                strlen(acl->lun_map) + 256;
+    }
+    if (size > RULES_SIZE) {
+        g_set_error_literal(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
+                            "The access rules of the target are too long together");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean
 target_spec_check(const TargetSpec *spec, GError **ret_error)
 {
@@ -321,7 +443,7 @@ target_spec_check(const TargetSpec *spec, GError **ret_error)
         if (before->number >= lun->number)
             return fail(ret_error, "A logical unit number is used twice");
     }
-    return target_parameters_check(&spec->parameters, ret_error);
+    return check_acls(spec, ret_error) && target_parameters_check(&spec->parameters, ret_error);
 }
 
 PortalSpec *

@@ -4,6 +4,8 @@
 
 #include <glib.h>
 
+#include "model/acl.h"
+
 /*
  * Specs: what the administrator asked for, and nothing else
  *
@@ -23,6 +25,7 @@ typedef struct {
     gboolean read_only;
     gboolean write_cache; /* FALSE: writes are stable before they are acknowledged */
     gboolean thin;        /* report thin provisioning to initiators */
+    char *device_type;    /* what initiators see: "disk", "cdrom" */
     gboolean removable;   /* initiators can eject the medium and load it again */
     gboolean lenient_cdb;
     char *uuid;   /* the identity; made at creation when empty */
@@ -54,6 +57,7 @@ typedef struct {
     guint32 nop_interval; /* s, 0: never */
     guint32 nop_timeout;  /* s */
     guint32 max_sessions; /* 0: no limit */
+    gboolean async_events;
 } TargetParameters;
 
 typedef struct {
@@ -66,18 +70,23 @@ typedef struct {
     char *name;
     char *alias;
     gboolean enabled;
-    char *access_mode;     /* "closed" or "open" */
-    guint16 relative_port; /* relative target port identifier; 0: made at creation */
-    char *portal_groups;   /* "*": every one; else tags in ascending order, "1 2 7"; "" for none */
-    char *access_states;   /* see model/access-state.h */
+    char *access_mode;           /* "closed" or "open" */
+    char *authentication;        /* "None" or "CHAP", where no rule says otherwise */
+    guint16 relative_port;       /* relative target port identifier; 0: made at creation */
+    char *redirect;              /* ADDR[:PORT] where logins are sent, or empty */
+    gboolean redirect_permanent; /* with redirect */
+    char *portal_groups; /* "*": every one; else tags in ascending order, "1 2 7"; "" for none */
+    char *access_states; /* see model/access-state.h */
     TargetParameters parameters;
     GPtrArray *luns; /* of LunSpec, by ascending number */
+    GPtrArray *acls; /* of AclSpec, in the order in which they are asked */
 } TargetSpec;
 
 typedef struct {
     char *address; /* without brackets; "*": all of both families */
     guint16 port;
     char *interface; /* or empty */
+    char *announce;  /* ADDR[:PORT] that initiators are told instead, or empty */
 } PortalSpec;
 
 typedef struct {
@@ -110,14 +119,35 @@ void portal_spec_free(PortalSpec *spec);
 LunSpec *target_spec_find_lun(const TargetSpec *spec, guint16 number, guint *ret_index);
 void target_spec_take_lun(TargetSpec *spec, LunSpec *lun); /* its number is free; kept sorted */
 void target_spec_remove_lun(TargetSpec *spec, guint16 number);
+
+/* By acl_spec_dup_name(); borrowed or NULL; @ret_index may be NULL */
+AclSpec *target_spec_find_acl(const TargetSpec *spec, const char *name, guint *ret_index);
 gboolean target_spec_has_group(const TargetSpec *spec, guint16 tag);
 void target_spec_set_groups(TargetSpec *spec, const guint16 *tags,
                             guint n_tags);                                  /* explicit list */
 guint16 *target_spec_dup_groups(const TargetSpec *spec, guint *ret_n_tags); /* NULL for "*" */
-GArray *target_spec_dup_access_states(const TargetSpec *spec);              /* of AccessState */
+
+/**
+ * target_spec_relative_port() - the relative identifier of the target port in portal group @tag
+ *
+ * Each group is a target port of its own. The identifiers follow each other from that of the target, so
+ * that they are the same after a restart, whatever groups come and go.
+ */
+guint16 target_spec_relative_port(const TargetSpec *spec, guint16 tag);
+GArray *target_spec_dup_access_states(const TargetSpec *spec); /* of AccessState */
 void target_spec_set_access_states(TargetSpec *spec, const GArray *states);
 
 PortalSpec *portal_group_spec_find(const PortalGroupSpec *spec, const char *address, guint16 port);
+
+/* What follows from the device type: a CD/DVD drive is removable and read-only and has blocks of 2048 */
+gboolean backstore_spec_is_cdrom(const BackstoreSpec *spec);
+gboolean backstore_spec_is_removable(const BackstoreSpec *spec);
+gboolean backstore_spec_is_read_only(const BackstoreSpec *spec);
+guint32 backstore_spec_block_size(const BackstoreSpec *spec);
+
+/* Whether the administrator can take the medium out and put another one in, and whether there is none */
+gboolean backstore_spec_can_change_medium(const BackstoreSpec *spec);
+gboolean backstore_spec_is_empty(const BackstoreSpec *spec);
 
 /*
  * What no row can judge: members that depend on each other. The rows have been checked by whoever

@@ -46,7 +46,7 @@ struct StoreJob {
     StoreLoadedFn loaded; /* of a load */
     gpointer user_data;
 
-    guint kind; /* ModelKind, KIND_RESERVATIONS or above; of loads: the latter or anything else */
+    guint kind; /* ModelKind, KIND_RECORD or above; of loads: the latter or anything else */
     char *name;
     char *text;
 
@@ -75,17 +75,20 @@ struct Store {
 };
 
 /* Besides the kinds of objects: files whose content is none of our business */
-#define KIND_RESERVATIONS MODEL_KIND_N
-#define KIND_ERASURES     (MODEL_KIND_N + 1)
-#define KIND_N            (MODEL_KIND_N + 2)
+#define KIND_RECORD MODEL_KIND_N
+#define KIND_N      (KIND_RECORD + STORE_N_RECORDS)
 
 /* clang-format off */
 static const char *const directories[KIND_N] = {
-    [MODEL_BACKSTORE]    = "backstores",
-    [MODEL_TARGET]       = "targets",
-    [MODEL_PORTAL_GROUP] = "portal-groups",
-    [KIND_RESERVATIONS]  = "reservations",
-    [KIND_ERASURES]      = "erasures",
+    [MODEL_BACKSTORE]                  = "backstores",
+    [MODEL_TARGET]                     = "targets",
+    [MODEL_PORTAL_GROUP]               = "portal-groups",
+    [MODEL_INITIATOR_GROUP]            = "initiator-groups",
+    [MODEL_SETTINGS]                   = "service",
+    [KIND_RECORD + STORE_RESERVATIONS] = "reservations",
+    [KIND_RECORD + STORE_SECRETS]      = "secrets",
+    [KIND_RECORD + STORE_ERASURES]     = "erasures",
+    [KIND_RECORD + STORE_MODES]        = "modes",
 };
 /* clang-format on */
 
@@ -114,6 +117,15 @@ queue_splice(StoreQueue *to, StoreQueue *from)
     *from = (StoreQueue){ NULL, NULL };
 }
 
+/* It may hold secrets */
+static void
+free_text(char *text)
+{
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    g_free(text);
+}
+
 static void
 store_entry_free(gpointer data)
 {
@@ -122,7 +134,7 @@ store_entry_free(gpointer data)
     keyfile_object_clear(&entry->object);
     g_free(entry->path);
     g_free(entry->name);
-    g_free(entry->text);
+    free_text(entry->text);
     g_clear_error(&entry->error);
     g_free(entry);
 }
@@ -131,7 +143,7 @@ static void
 job_free(StoreJob *job)
 {
     g_free(job->name);
-    g_free(job->text);
+    free_text(job->text);
     g_clear_pointer(&job->entries, g_ptr_array_unref);
     g_clear_error(&job->error);
     g_free(job);
@@ -141,7 +153,7 @@ static char *
 make_path(const Store *store, guint kind, const char *name, const char *before, const char *after)
 {
     g_autofree char *stem = keyfile_escape_name(name);
-    const char *suffix = kind >= KIND_RESERVATIONS ? "" : SUFFIX;
+    const char *suffix = kind >= KIND_RECORD ? "" : SUFFIX;
     g_autofree char *leaf = g_strconcat(before, stem, suffix, after, NULL);
 
     return g_build_filename(store->state_dir, directories[kind], leaf, NULL);
@@ -410,6 +422,8 @@ load_texts(const Store *store, StoreJob *job)
         StoreEntry *entry;
         gsize size;
 
+        if (leaf[0] == '.' && g_str_has_suffix(leaf, ".tmp"))
+            remove_leftover(path, leaf);
         if (leaf[0] == '.')
             continue;
         entry = g_new0(StoreEntry, 1);
@@ -424,7 +438,7 @@ static void
 run_load(const Store *store, StoreJob *job)
 {
     job->entries = g_ptr_array_new_with_free_func(store_entry_free);
-    if (job->kind >= KIND_RESERVATIONS) {
+    if (job->kind >= KIND_RECORD) {
         if (store->state_dir != NULL)
             load_texts(store, job);
         return;
@@ -690,17 +704,10 @@ store_save(Store *store, ModelKind kind, const char *name, char *text, StoreSave
 }
 
 void
-store_save_reservations(Store *store, const char *name, char *text, StoreSavedFn done,
-                        gpointer user_data)
+store_save_record(Store *store, StoreRecord record, const char *name, char *text, StoreSavedFn done,
+                  gpointer user_data)
 {
-    save(store, KIND_RESERVATIONS, name, text, done, user_data);
-}
-
-void
-store_save_erasure(Store *store, const char *name, char *text, StoreSavedFn done,
-                   gpointer user_data)
-{
-    save(store, KIND_ERASURES, name, text, done, user_data);
+    save(store, (guint)KIND_RECORD + record, name, text, done, user_data);
 }
 
 static void
@@ -721,13 +728,7 @@ store_load(Store *store, StoreLoadedFn done, gpointer user_data)
 }
 
 void
-store_load_reservations(Store *store, StoreLoadedFn done, gpointer user_data)
+store_load_records(Store *store, StoreRecord record, StoreLoadedFn done, gpointer user_data)
 {
-    load(store, KIND_RESERVATIONS, done, user_data);
-}
-
-void
-store_load_erasures(Store *store, StoreLoadedFn done, gpointer user_data)
-{
-    load(store, KIND_ERASURES, done, user_data);
+    load(store, (guint)KIND_RECORD + record, done, user_data);
 }

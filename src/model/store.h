@@ -12,8 +12,12 @@
  *     STATE/backstores/NAME.conf          written by the service
  *     STATE/targets/NAME.conf
  *     STATE/portal-groups/TAG.conf
+ *     STATE/initiator-groups/NAME.conf
+ *     STATE/service/service.conf          what holds for all targets
+ *     STATE/secrets/NAME                  CHAP accounts of the target NAME, or of discovery
  *     STATE/reservations/NAME             what scsi keeps of the backstore NAME, not for reading here
  *     STATE/erasures/NAME                 the same, of an erasing under way
+ *     STATE/modes/NAME                    the same, of saved mode parameters
  *     CONFIG/ANY.conf                     written by the administrator, only read
  *
  * A save is on stable storage when its @done is called, and a crash at any
@@ -34,7 +38,7 @@ typedef struct {
     ModelOrigin origin; /* STATE or CONFIG */
     char *path;
     char *name; /* of the object; when @error is set what the file's name says, or NULL */
-    char *text; /* of reservations only */
+    char *text; /* of records only */
     GError *error;
 } StoreEntry;
 
@@ -62,8 +66,8 @@ void store_dispatch(Store *store);
 
 /**
  * store_save() - write or remove the file of one object
- * @kind: MODEL_BACKSTORE, MODEL_TARGET or MODEL_PORTAL_GROUP
- * @name: of the object; for portal groups the tag as text
+ * @kind: one that has a keyfile_format function
+ * @name: as keyfile_object_dup_name() gives it
  * @text: what the file shall hold, taken; NULL: remove the file, which need not exist
  */
 void store_save(Store *store, ModelKind kind, const char *name, char *text, StoreSavedFn done,
@@ -71,14 +75,18 @@ void store_save(Store *store, ModelKind kind, const char *name, char *text, Stor
 
 void store_load(Store *store, StoreLoadedFn done, gpointer user_data);
 
-/* The same for what is kept of reservations; object and origin of the entries have no meaning */
-void store_save_reservations(Store *store, const char *name, char *text, StoreSavedFn done,
-                             gpointer user_data);
-void store_load_reservations(Store *store, StoreLoadedFn done, gpointer user_data);
+/* What others keep; its text is none of our business */
+typedef enum {
+    STORE_RESERVATIONS,
+    STORE_SECRETS,  /* of control; texts are wiped */
+    STORE_ERASURES, /* SANITIZE and FORMAT UNIT under way */
+    STORE_MODES,    /* saved mode parameters */
+    STORE_N_RECORDS,
+} StoreRecord;
 
-/* And of SANITIZE and FORMAT UNIT under way */
-void store_save_erasure(Store *store, const char *name, char *text, StoreSavedFn done,
-                        gpointer user_data);
-void store_load_erasures(Store *store, StoreLoadedFn done, gpointer user_data);
+/* The same for records; object and origin of the entries have no meaning */
+void store_save_record(Store *store, StoreRecord record, const char *name, char *text,
+                       StoreSavedFn done, gpointer user_data);
+void store_load_records(Store *store, StoreRecord record, StoreLoadedFn done, gpointer user_data);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)

@@ -74,6 +74,12 @@ alua_get_state(const Nexus *nexus)
     return group != NULL ? group->state : ALUA_ACTIVE_OPTIMIZED;
 }
 
+guint16
+alua_group_port(const Nexus *nexus, const AluaGroup *group)
+{
+    return group->relative_port != 0 ? group->relative_port : nexus->relative_target_port;
+}
+
 SenseCode
 alua_refuses(const ScsiCommand *command)
 {
@@ -149,7 +155,7 @@ spc_report_target_port_groups(ScsiCommand *command)
     if (format == FORMAT_EXTENDED)
         command->data[4] = 0x10; /* format type; no implicit transition time is promised */
     for (guint i = 0; i < n_groups; i++) {
-        put_group(&groups[i], nexus->relative_target_port, command->data + length);
+        put_group(&groups[i], alua_group_port(nexus, &groups[i]), command->data + length);
         length += GROUP_LENGTH;
     }
 

@@ -11,6 +11,9 @@
 /* The state of the target port group through which @nexus came */
 AluaState alua_get_state(const Nexus *nexus);
 
+/* The relative identifier of the target port in @group */
+guint16 alua_group_port(const Nexus *nexus, const AluaGroup *group);
+
 /* Why @command is refused in the state of its port group; SENSE_NONE: it is not */
 SenseCode alua_refuses(const ScsiCommand *command);
 

@@ -109,6 +109,8 @@ must_wait(const ScsiCommand *command)
             is_older = FALSE;
             continue;
         }
+        if (other->is_inner)
+            continue; /* what it belongs to has its own place, or none */
         if (other->attribute == SCSI_HEAD_OF_QUEUE)
             return TRUE;
         if (is_older && (command->attribute == SCSI_ORDERED || other->attribute == SCSI_ORDERED))
@@ -184,6 +186,43 @@ is_buffer_idle(const ScsiCommand *command)
     return !has_data_in(command);
 }
 
+/*
+ * QERR: with a task set for each nexus, both values mean the other commands of this nexus. They end
+ * without a status, as what their own nexus aborts does. Those of a copy end with the copy.
+ *
+ * The transport may run commands from inside, which may fail too and come here again. So @command
+ * is done already and nobody can end it; it is still in the task set, so the unit stays.
+ */
+static void
+abort_others(const ScsiCommand *command)
+{
+    NexusLun *nexus_lun = command->nexus_lun;
+    gboolean again = TRUE;
+
+    /* From the start each time: more may end when a command ends */
+    while (again) {
+        again = FALSE;
+        list_foreach(link, &nexus_lun->tasks) {
+            ScsiCommand *other = list_entry(link, ScsiCommand, link);
+
+            if (other->state == SCSI_STATE_DONE || other->aborted || other->is_inner)
+                continue;
+            scsi_command_abort(other);
+            again = TRUE;
+            break;
+        }
+    }
+}
+
+static gboolean
+aborts_others(const ScsiCommand *command)
+{
+    const NexusLun *nexus_lun = command->nexus_lun;
+
+    return nexus_lun != NULL && !command->is_inner &&
+           lu_state_has(&nexus_lun->shard->state, MODE_QERR_ABORT);
+}
+
 void
 scsi_command_finish(ScsiCommand *command, ScsiStatus status)
 {
@@ -194,6 +233,8 @@ scsi_command_finish(ScsiCommand *command, ScsiStatus status)
     command->status = status;
     if (!has_data_in(command))
         command->data_length = 0;
+    if (G_UNLIKELY(status == SCSI_CHECK_CONDITION) && aborts_others(command))
+        abort_others(command);
     leave_task_set(command);
     if (is_buffer_idle(command))
         give_buffers(command);
@@ -261,28 +302,23 @@ void
 scsi_command_fail_io(ScsiCommand *command, gint64 result, gboolean write, guint64 lba)
 {
     int error = (int)-result;
-    SenseCode code;
-    SenseKey key;
+    SenseCode code = sense_from_errno(error, write);
+    const Lu *lu = scsi_command_lu(command);
+    ScsiEventType type = write && backstore_is_failed(lu->store) ? SCSI_EVENT_STORE_FAILED
+                                                                 : SCSI_EVENT_BACKSTORE_ERROR;
 
-    /* Nothing is wrong with the medium, the initiator may simply try again */
-    if (error == ENOMEM || error == EAGAIN || error == EBUSY) {
+    /* Nothing is wrong with the medium, the initiator may simply try again. Not so after a flush, which
+     * nothing makes good, whatever it failed with. */
+    if (code == SENSE_NONE && type == SCSI_EVENT_STORE_FAILED)
+        code = SENSE_WRITE_ERROR;
+    if (code == SENSE_NONE) {
         scsi_command_finish(command, SCSI_BUSY);
         return;
     }
 
-    code = sense_from_errno(error, write);
-    key = sense_info(code)->key;
-    if (key == SENSE_KEY_MEDIUM_ERROR || key == SENSE_KEY_HARDWARE_ERROR ||
-        key == SENSE_KEY_NOT_READY) {
-        const Lu *lu = scsi_command_lu(command);
-        ScsiEventType type = write && backstore_is_failed(lu->store) ? SCSI_EVENT_STORE_FAILED
-                                                                     : SCSI_EVENT_BACKSTORE_ERROR;
-
-        count_failure(command);
-        scsi_worker_post(command->nexus->scsi, type, lu, error, lba);
-    }
-
-    if (key == SENSE_KEY_MEDIUM_ERROR)
+    count_failure(command);
+    scsi_worker_post(command->nexus->scsi, type, lu, error, lba);
+    if (sense_info(code)->key == SENSE_KEY_MEDIUM_ERROR)
         scsi_command_fail_information(command, code, lba);
     else
         scsi_command_fail(command, code);
@@ -442,6 +478,7 @@ aborted_io_ended(ScsiCommand *command)
         scsi_worker_shard_calm(shard);
     range_lock_unpark(shard);
 
+    command->transfer_length = command->done_bytes;
     scsi_command_finish(command, SCSI_TASK_ABORTED);
 
     /* From here on the pointers are only compared */
@@ -486,37 +523,51 @@ fail_erasing(ScsiCommand *command)
     scsi_command_fail_sense(command, &sense);
 }
 
-static void
-submit_io(ScsiCommand *command)
+/* FALSE: it was ended, or is parked and @resume is called when it may try again */
+static inline gboolean
+may_submit(ScsiCommand *command, void (*resume)(ScsiCommand *))
 {
     NexusLun *nexus_lun = command->nexus_lun;
-    Lu *lu = nexus_lun->lu;
     LuShard *shard = nexus_lun->shard;
 
     /* It passed the gates before the reservation was there */
     if (G_UNLIKELY(nexus_lun->denied != 0) && reservation_refuses(command)) {
         scsi_command_finish(command, SCSI_RESERVATION_CONFLICT);
-        return;
+        return FALSE;
     }
 
     if (G_UNLIKELY(lu_state_is_restricted(&shard->state) || nexus_lun->read_only ||
                    command->io_end > shard->state.size) &&
         lu_state_refuses(shard, command) != SENSE_NONE) {
         scsi_command_fail(command, lu_state_refuses(shard, command));
-        return;
+        return FALSE;
     }
 
     if (G_UNLIKELY(shard->n_conflicts != 0) && lu_erase_is_running(shard)) {
         fail_erasing(command);
-        return;
+        return FALSE;
     }
 
     if (G_UNLIKELY(shard->n_conflicts != 0) && range_lock_is_conflict(shard, command)) {
         command->state = SCSI_STATE_BLOCKED;
-        command->resume = submit_io;
+        command->resume = resume;
         list_append(&shard->parked, &command->wait_link);
-        return;
+        return FALSE;
     }
+
+    if (G_UNLIKELY(shard->n_rods != 0) && command->io_writes)
+        rod_shard_written(shard, command->io_offset, command->io_end);
+    return TRUE;
+}
+
+static void
+submit_io(ScsiCommand *command)
+{
+    Lu *lu = command->nexus_lun->lu;
+    LuShard *shard = command->nexus_lun->shard;
+
+    if (!may_submit(command, submit_io))
+        return;
 
     command->state = SCSI_STATE_IO;
     if (G_UNLIKELY(command->range_op != RANGE_WRITE || is_partial_write(lu, &command->io))) {
@@ -547,6 +598,70 @@ scsi_command_io(ScsiCommand *command, IoKind kind, IoFlags flags, guint64 offset
     command->range_op = RANGE_WRITE;
     command->after_io = resume;
     submit_io(command);
+}
+
+/*
+ * Two commands with one request
+ */
+
+static void
+on_copied(Io *io)
+{
+    ScsiCommand *destination = list_entry(io, ScsiCommand, io);
+    ScsiCommand *source = destination->peer;
+
+    source->io.result = io->result;
+    on_io_done(&source->io);
+    on_io_done(io);
+}
+
+/* Both or none: were one of them in flight while the other is parked, the lock that parks the
+ * other could wait for the one */
+static void
+submit_copy(ScsiCommand *either)
+{
+    ScsiCommand *destination = either->io_writes ? either : either->peer;
+    ScsiCommand *source = destination->peer;
+
+    if (!may_submit(source, submit_copy) || !may_submit(destination, submit_copy))
+        return;
+
+    source->state = SCSI_STATE_IO;
+    destination->state = SCSI_STATE_IO;
+    destination->io.done = on_copied;
+    backstore_submit(destination->nexus_lun->lu->store, destination->nexus->worker,
+                     &destination->io);
+}
+
+void
+scsi_command_copy(ScsiCommand *source, guint64 source_offset, ScsiCommand *destination,
+                  guint64 destination_offset, guint64 length, void (*resume)(ScsiCommand *))
+{
+    Io *io = &destination->io;
+
+    io->kind = IO_COPY;
+    io->flags = (IoFlags)0;
+    io->offset = destination_offset;
+    io->length = length;
+    io->buffer = NULL;
+    io->source = source->nexus_lun->lu->store;
+    io->source_offset = source_offset;
+    io->result = 0;
+
+    source->peer = destination;
+    source->io_offset = source_offset;
+    source->io_end = source_offset + length;
+    source->io_writes = FALSE;
+    source->range_op = RANGE_WRITE;
+    source->after_io = resume;
+
+    destination->peer = source;
+    destination->io_offset = destination_offset;
+    destination->io_end = destination_offset + length;
+    destination->io_writes = TRUE;
+    destination->range_op = RANGE_WRITE;
+    destination->after_io = resume;
+    submit_copy(destination);
 }
 
 void
@@ -640,14 +755,34 @@ gate_attribute(ScsiCommand *command)
     return command->attribute == SCSI_ACA ? fail(command, SENSE_INVALID_MESSAGE) : GATE_PASS;
 }
 
+/* Some other service action of the operation code exists on the unit */
+static gboolean
+is_opcode_supported(const ScsiCommand *command)
+{
+    guint n_rows;
+    const Operation *rows = optable_rows(&n_rows);
+    const guint8 opcode = command->cdb[0];
+
+    if (command->nexus_lun == NULL)
+        return TRUE;
+
+    for (guint i = command->nexus->scsi->op_index[opcode] - 1U;
+         i < n_rows && rows[i].opcode == opcode; i++) {
+        if (operation_is_supported(&rows[i], command->nexus_lun->lu))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static GateResult
 gate_known(ScsiCommand *command)
 {
     const NexusLun *nexus_lun = command->nexus_lun;
 
     if (G_UNLIKELY(command->op == NULL))
-        return command->known_opcode ? fail_field(command, 1, 4)
-                                     : fail(command, SENSE_INVALID_OPCODE);
+        return command->known_opcode && is_opcode_supported(command)
+                   ? fail_field(command, 1, 4)
+                   : fail(command, SENSE_INVALID_OPCODE);
 
     if (nexus_lun != NULL && !operation_is_supported(command->op, nexus_lun->lu))
         return fail(command, SENSE_INVALID_OPCODE);
@@ -708,6 +843,34 @@ gate_reservation(ScsiCommand *command)
     return GATE_DONE;
 }
 
+/* SBC lists what runs while a unit is sanitized, and after that failed; much of it only for some pages */
+static gboolean
+is_allowed_in_sanitize(const ScsiCommand *command)
+{
+    const guint8 *cdb = command->cdb;
+    guint page = cdb[2] & 0x3f;
+
+    switch (cdb[0]) {
+    case 0x1a: /* MODE SENSE of the pages caching, control, informational exceptions */
+    case 0x5a:
+        return cdb[3] == 0 && (page == 0x08 || page == 0x0a || page == 0x1c);
+    case 0x25: /* READ CAPACITY */
+        return TRUE;
+    case 0x4d: /* LOG SENSE of the page temperature */
+        return page == 0x0d && cdb[3] == 0;
+    case 0x9e:
+        return (cdb[1] & 0x1f) == 0x10;
+    default:
+        return FALSE;
+    }
+}
+
+static gboolean
+is_sanitize(EraseState state)
+{
+    return state == ERASE_SANITIZING || state == ERASE_SANITIZE_FAILED;
+}
+
 /* While the medium is erased as a whole, and after that failed */
 static GateResult
 gate_erase(ScsiCommand *command)
@@ -719,6 +882,9 @@ gate_erase(ScsiCommand *command)
         (command->op->flags & OP_ERASE_EXEMPT))
         return GATE_PASS;
 
+    if (is_sanitize(nexus_lun->shard->erase_state) && is_allowed_in_sanitize(command))
+        return GATE_PASS;
+
     /* What erases is the way out of a failure */
     if (!lu_erase_get_sense(nexus_lun->shard, &sense) && (command->op->flags & OP_ERASES))
         return GATE_PASS;
@@ -727,14 +893,14 @@ gate_erase(ScsiCommand *command)
     return GATE_DONE;
 }
 
-/* What tells about the unit and not about its medium. What changes its state would be forgotten
- * when the store comes back. */
+/* What tells about the unit and not about its medium. What changes the state of a disk would be
+ * forgotten when the store comes back; a drive is there also without a medium. */
 static gboolean
-runs_without_store(const Operation *op)
+runs_without_store(const Operation *op, const Lu *lu)
 {
     if (op->flags & (OP_MEDIUM | OP_READY))
         return FALSE;
-    return op->flags & OP_UA_EXEMPT || op->direction == OPERATION_IN;
+    return lu->device == LU_CDROM || op->flags & OP_UA_EXEMPT || op->direction == OPERATION_IN;
 }
 
 /* An ejected medium is as good as none, and so is a store that is not there */
@@ -743,15 +909,22 @@ gate_ready(ScsiCommand *command)
 {
     const NexusLun *nexus_lun = command->nexus_lun;
 
-    if (nexus_lun != NULL && G_UNLIKELY(nexus_lun->lu->not_ready != SENSE_NONE) &&
-        !runs_without_store(command->op))
-        return fail(command, nexus_lun->lu->not_ready);
-
-    if (nexus_lun == NULL || G_LIKELY(!nexus_lun->shard->state.is_ejected) ||
-        !(command->op->flags & (OP_MEDIUM | OP_READY)))
+    if (nexus_lun == NULL)
         return GATE_PASS;
 
-    return fail(command, SENSE_MEDIUM_NOT_PRESENT);
+    if (G_UNLIKELY(nexus_lun->shard->state.is_ejected) &&
+        command->op->flags & (OP_MEDIUM | OP_READY))
+        return fail(command, lu_ejected_sense(nexus_lun->lu));
+
+    if (G_UNLIKELY(nexus_lun->lu->not_ready != SENSE_NONE) &&
+        !runs_without_store(command->op, nexus_lun->lu))
+        return fail(command, nexus_lun->lu->not_ready);
+
+    if (G_UNLIKELY(nexus_lun->shard->state.power_condition == POWER_STOPPED) &&
+        command->op->flags & (OP_MEDIUM | OP_READY))
+        return fail(command, SENSE_NOT_READY_INITIALIZING);
+
+    return GATE_PASS;
 }
 
 static GateResult
@@ -793,7 +966,8 @@ gate_medium(ScsiCommand *command)
     if (op->lba.size == 0)
         return GATE_PASS;
 
-    if (wire_bytes(command) > nexus_lun->nexus->scsi->max_transfer)
+    /* What a copy gives to the stores goes over no wire */
+    if (!command->is_inner && wire_bytes(command) > nexus_lun->nexus->scsi->max_transfer)
         return fail_field(command, op->length.offset, 7);
 
     capacity = lu_shard_n_blocks(nexus_lun->shard);
@@ -876,6 +1050,7 @@ reset_outcome(ScsiCommand *command)
     command->data_out_length = 0;
     command->status = SCSI_GOOD;
     command->aborted = FALSE;
+    command->aborted_by_other = FALSE;
     command->sense_length = 0;
     command->transfer_length = 0;
     command->lba = 0;
@@ -885,14 +1060,16 @@ reset_outcome(ScsiCommand *command)
     command->step = 0;
     command->abort_sequence = 0;
     command->is_at_home = FALSE;
+    command->on_abort = NULL;
     command->buffer = NULL;
     command->scratch = NULL;
     list_init(&command->wait_link);
     pool_waiter_init(&command->waiter, on_buffer);
 }
 
-void
-scsi_command_begin(ScsiCommand *command)
+/* Into the task set of its logical unit */
+static void
+enter(ScsiCommand *command)
 {
     Nexus *nexus = command->nexus;
     NexusLun *nexus_lun = NULL;
@@ -901,7 +1078,6 @@ scsi_command_begin(ScsiCommand *command)
     reset_outcome(command);
     command->state = SCSI_STATE_BEGUN;
     command->started_at = worker_now(nexus->worker);
-    command->op = optable_find(nexus->scsi->op_index, command->cdb, &command->known_opcode);
 
     command->lun_kind = (guint8)lun_decode(command->lun, &lun);
     if (command->lun_kind == LUN_UNIT)
@@ -916,14 +1092,34 @@ scsi_command_begin(ScsiCommand *command)
 
     list_append(&nexus_lun->tasks, &command->link);
     nexus_lun->n_special += is_special(command);
+}
 
-    if (command->op != NULL &&
+void
+scsi_command_begin(ScsiCommand *command)
+{
+    command->op =
+        optable_find(command->nexus->scsi->op_index, command->cdb, &command->known_opcode);
+    enter(command);
+
+    if (command->nexus_lun != NULL && command->op != NULL &&
         ((command->op->flags & OP_MEDIUM) || command->op->out == OPERATION_OUT_BYTES)) {
         command->lba = operation_get_lba(command->op, command->cdb);
         if (command->op->lba.size > 0)
             command->n_blocks = operation_get_length(command->op, command->cdb);
         command->data_out_length = data_out_length(command);
     }
+}
+
+void
+scsi_command_begin_inner(ScsiCommand *command, const Operation *op, guint64 lba, guint64 n_blocks)
+{
+    g_assert(command->is_inner);
+
+    command->op = op;
+    command->known_opcode = TRUE;
+    enter(command);
+    command->lba = lba;
+    command->n_blocks = n_blocks;
 }
 
 gboolean
@@ -1017,6 +1213,7 @@ scsi_command_abort(ScsiCommand *command)
         nexus_lun->shard->statistics.n_aborts++;
 
     if (command->state != SCSI_STATE_IO) {
+        command->transfer_length = command->done_bytes;
         scsi_command_finish(command, SCSI_TASK_ABORTED);
         return;
     }
@@ -1026,4 +1223,14 @@ scsi_command_abort(ScsiCommand *command)
     shard->n_conflicts++;
     if (shard->n_aborting++ == 0)
         scsi_worker_shard_aborting(shard->scsi, shard);
+    if (command->on_abort != NULL)
+        deferred_run(command->on_abort, &shard->worker->loop);
+}
+
+void
+scsi_command_abort_by_other(ScsiCommand *command)
+{
+    if (!command->aborted && command->nexus_lun != NULL)
+        command->aborted_by_other = lu_state_has(&command->nexus_lun->shard->state, MODE_TAS);
+    scsi_command_abort(command);
 }

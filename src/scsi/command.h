@@ -31,7 +31,8 @@
  *                                       byte has been handed to the kernel.
  *                            done       @status and sense are set. A last Data-In segment of
  *                                       @data_length bytes may be in @data, to be sent with the
- *                                       status. With @aborted set nothing is to be sent at all.
+ *                                       status. With @aborted set nothing is to be sent at all, or
+ *                                       with @aborted_by_other the status alone.
  *   scsi_command_end()     the transport has sent all: the buffer goes back, the command leaves.
  *
  * Segments are at most POOL_BUFFER_MAX bytes, contiguous, in order, without gaps; all but the last
@@ -115,7 +116,8 @@ struct ScsiCommand {
     /* The outcome */
     ScsiState state;
     ScsiStatus status;
-    gboolean aborted; /* ended by task management: no response */
+    gboolean aborted;          /* ended by task management */
+    gboolean aborted_by_other; /* of another nexus: TASK ABORTED is to be sent. Else: no response */
     guint8 sense_length;
     guint8 sense[SCSI_SENSE_MAX];
     guint64
@@ -141,7 +143,9 @@ struct ScsiCommand {
     guint64 io_offset; /* of the I/O in flight: unlike @io, never the home worker's */
     guint64 io_end;
     gboolean io_writes;
-    gboolean is_inner;   /* of a copy, see copy.c: no unit attention, no task ordering */
+    gboolean is_inner;   /* of a copy, see copy-engine.c: no unit attention, no task ordering */
+    ScsiCommand *peer;   /* the other one of scsi_command_copy() */
+    Deferred *on_abort;  /* to be run when it is aborted while it is on an errand, or NULL */
     gboolean is_at_home; /* in the hands of the home worker */
     RangeOp range_op;
     const guint8 *range_compare; /* of RANGE_COMPARE_AND_WRITE */
@@ -150,6 +154,11 @@ struct ScsiCommand {
     guint8 *buffer;  /* of the pool; @data points into it */
     guint8 *scratch; /* a second one, or NULL */
     Io io;
+    struct {
+        guint64 first;
+        guint64 low;
+        guint64 high;
+    } narrow; /* bytes: a read that failed, and where in it the bad block is */
 };
 
 void scsi_command_begin(ScsiCommand *command);
@@ -182,3 +191,6 @@ void scsi_command_end(ScsiCommand *command);
  * is done already is left alone.
  */
 void scsi_command_abort(ScsiCommand *command);
+
+/* The same for what another nexus, or the administrator, has done: with TAS the transport answers */
+void scsi_command_abort_by_other(ScsiCommand *command);

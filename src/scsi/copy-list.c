@@ -22,6 +22,14 @@
 #include "scsi/copy.h"
 #include "util/bytes.h"
 
+/* A designator, as the descriptor has it */
+typedef struct {
+    guint8 code_set;
+    guint8 type;
+    guint8 length;
+    const guint8 *bytes;
+} Name;
+
 typedef struct {
     const Nexus *nexus;
     const guint8 *data;
@@ -66,36 +74,25 @@ refuse_segment(const Judge *judge, SenseCode code, guint segment, guint byte)
  */
 
 static gboolean
-has_name(const Lu *lu, const CopyCscd *cscd)
+has_name(const Lu *lu, const Name *name)
 {
     const guint8 *p = lu->identity.designators;
     const guint8 *end = p + lu->identity.designators_length;
 
     for (; p < end; p += 4 + p[3]) {
-        if ((p[0] & 0x0f) == cscd->code_set && (p[1] & 0x0f) == cscd->type &&
-            p[3] == cscd->length && memcmp(p + 4, cscd->designator, cscd->length) == 0)
+        if ((p[0] & 0x0f) == name->code_set && (p[1] & 0x0f) == name->type &&
+            p[3] == name->length && memcmp(p + 4, name->bytes, name->length) == 0)
             return TRUE;
     }
 
     return FALSE;
 }
 
-NexusLun *
-copy_find_lun(const Nexus *nexus, const CopyCscd *cscd)
-{
-    NexusLun *nexus_lun = nexus_find_lun(nexus, cscd->lun);
-
-    if (nexus_lun == NULL || nexus_lun->lu->not_ready != SENSE_NONE ||
-        nexus_lun->lu->block_shift != cscd->block_shift || !has_name(nexus_lun->lu, cscd))
-        return NULL;
-    return nexus_lun;
-}
-
 static const NexusLun *
-search(const Nexus *nexus, const CopyCscd *cscd)
+search(const Nexus *nexus, const Name *name)
 {
     for (guint i = 0; i < nexus->map->n_entries; i++) {
-        if (has_name(nexus->luns[i]->lu, cscd))
+        if (has_name(nexus->luns[i]->lu, name))
             return nexus->luns[i];
     }
 
@@ -123,19 +120,16 @@ judge_cscd(const Judge *judge, guint i)
 {
     guint at = judge->cscds_at + i * COPY_CSCD_LENGTH;
     const guint8 *p = judge->data + at;
-    CopyCscd *cscd = &judge->list->cscds[i];
+    const Name name = {
+        .code_set = p[4] & 0x0f, .type = p[5] & 0x0f, .length = p[7], .bytes = p + 8
+    };
     const NexusLun *nexus_lun;
     guint32 block_size;
 
     if (!judge_cscd_fields(judge, p, at))
         return FALSE;
 
-    cscd->code_set = p[4] & 0x0f;
-    cscd->type = p[5] & 0x0f;
-    cscd->length = p[7];
-    memcpy(cscd->designator, p + 8, cscd->length);
-
-    nexus_lun = search(judge->nexus, cscd);
+    nexus_lun = search(judge->nexus, &name);
     if (nexus_lun == NULL || nexus_lun->lu->not_ready != SENSE_NONE)
         return refuse_field(judge, SENSE_UNREACHABLE_COPY_TARGET, at + 8, -1);
 
@@ -144,22 +138,21 @@ judge_cscd(const Judge *judge, guint i)
     if (block_size != 0 && block_size != lu_block_size(nexus_lun->lu))
         return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, at + 29, 7);
 
-    cscd->lun = nexus_lun->lun;
-    cscd->block_shift = (guint8)nexus_lun->lu->block_shift;
+    copy_unit_init(&judge->list->units[i], nexus_lun);
     return TRUE;
 }
 
 static gboolean
 judge_cscds(const Judge *judge)
 {
-    for (guint i = 0; i < judge->list->n_cscds; i++) {
+    for (guint i = 0; i < judge->list->n_units; i++) {
         guint at = judge->cscds_at + i * COPY_CSCD_LENGTH;
 
         if (judge->data[at] != COPY_TYPE_IDENTIFICATION)
             return refuse_field(judge, SENSE_COPY_CSCD_TYPE, at, 7);
     }
 
-    for (guint i = 0; i < judge->list->n_cscds; i++) {
+    for (guint i = 0; i < judge->list->n_units; i++) {
         if (!judge_cscd(judge, i))
             return FALSE;
     }
@@ -177,27 +170,27 @@ get_cscd(const Judge *judge, const guint8 *p)
 {
     guint id = get_be16(p);
 
-    if (id < judge->first_id || id - judge->first_id >= judge->list->n_cscds)
+    if (id < judge->first_id || id - judge->first_id >= judge->list->n_units)
         return -1;
     return (gint)(id - judge->first_id);
 }
 
 static gboolean
-is_inside(const Judge *judge, const CopyCscd *cscd, guint64 lba, guint64 n_bytes)
+is_inside(const Judge *judge, const CopyUnit *unit, guint64 lba, guint64 n_bytes)
 {
-    const NexusLun *nexus_lun = nexus_find_lun(judge->nexus, cscd->lun);
+    const NexusLun *nexus_lun = nexus_find_lun(judge->nexus, unit->lun);
     guint64 capacity = lu_shard_n_blocks(nexus_lun->shard);
 
-    return lba <= capacity && n_bytes >> cscd->block_shift <= capacity - lba;
+    return lba <= capacity && n_bytes >> unit->block_shift <= capacity - lba;
 }
 
 static gboolean
 judge_segment(const Judge *judge, guint i)
 {
     const guint8 *p = judge->data + judge->segments_at + i * COPY_SEGMENT_LENGTH;
-    CopySegment *segment = &judge->list->segments[i];
+    CopyExtent *segment = &judge->list->segments[i];
     gint source = get_cscd(judge, p + 4), destination = get_cscd(judge, p + 6);
-    const CopyCscd *from, *to;
+    const CopyUnit *from, *to;
     gboolean by_destination = (p[1] & 0x02) != 0; /* DC */
 
     if (source < 0)
@@ -205,8 +198,8 @@ judge_segment(const Judge *judge, guint i)
     if (destination < 0)
         return refuse_segment(judge, SENSE_UNREACHABLE_COPY_TARGET, i, 6);
 
-    from = &judge->list->cscds[source];
-    to = &judge->list->cscds[destination];
+    from = &judge->list->units[source];
+    to = &judge->list->units[destination];
     segment->source = (guint8)source;
     segment->destination = (guint8)destination;
     segment->n_bytes = (guint64)get_be16(p + 10)
@@ -287,8 +280,8 @@ judge_lengths(Judge *judge, guint header, guint cscds_field, guint32 segments_le
     judge->cscds_length = cscds_length;
     judge->segments_at = header + cscds_length;
     judge->segments_length = segments_length;
-    judge->list->n_cscds = cscds_length / COPY_CSCD_LENGTH;
-    if (judge->list->n_cscds > COPY_MAX_CSCDS)
+    judge->list->n_units = cscds_length / COPY_CSCD_LENGTH;
+    if (judge->list->n_units > COPY_MAX_CSCDS)
         return refuse(judge, SENSE_TOO_MANY_CSCDS);
 
     return TRUE;
@@ -328,12 +321,11 @@ judge_lid4(Judge *judge)
         return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, 0, 7);
     if (get_be16(data + 2) != COPY_CSCD_LENGTH)
         return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, 2, 7);
-    if ((data[15] & 0x03) != 0) /* G_SENSE and IMMED are unsupported */
-        return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, 15,
-                            (gint)g_bit_nth_msf(data[15] & 0x03, -1));
     if (data[16] != 0xff) /* HEADER CSCD DESCRIPTOR TYPE CODE */
         return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, 16, 7);
 
+    judge->list->is_immediate = (data[15] & 0x01) != 0;
+    judge->list->wants_sense = (data[15] & 0x02) != 0;
     judge->first_id = 1;
     return judge_usage(judge, get_be32(data + 20), 20) &&
            judge_lengths(judge, COPY_LID4_HEADER, 42, get_be16(data + 44), get_be16(data + 46));
@@ -347,7 +339,6 @@ copy_list_judge(const Nexus *nexus, const guint8 *data, gsize length, gboolean i
         .nexus = nexus, .data = data, .length = length, .list = list, .sense = ret_sense
     };
 
-    list->service_action = is_lid4 ? 0x01 : 0x00;
     if (length < (is_lid4 ? COPY_LID4_HEADER : COPY_LID1_HEADER))
         return refuse(&judge, SENSE_PARAMETER_LIST_LENGTH);
 

@@ -14,6 +14,7 @@
 #include "scsi/copy.h"
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
+#include "scsi/rod.h"
 #include "util/bytes.h"
 
 #define UNITS_BYTES 0x00
@@ -23,9 +24,10 @@
 #define STATUS_GOOD   0x01
 #define STATUS_FAILED 0x02
 
-#define STATUS_LID1_RUNNING 0x00
-#define STATUS_LID4_RUNNING 0x11 /* in the foreground */
-#define STATUS_LID4_ABORTED 0x60
+#define STATUS_LID1_RUNNING    0x00
+#define STATUS_LID4_FOREGROUND 0x11
+#define STATUS_LID4_BACKGROUND 0x12
+#define STATUS_LID4_ABORTED    0x60
 
 static guint64
 allocation_length(const ScsiCommand *command)
@@ -51,23 +53,26 @@ copy_status_lid1(ScsiCommand *command)
 {
     const CopyJob *job;
     guint8 *data;
+    guint segments;
+    guint64 n_bytes;
 
     if (!begin(command, command->cdb[2], copy_status_lid1, &job))
         return;
 
+    copy_job_get_progress(job, &segments, &n_bytes);
     data = command->data;
     put_be32(data, 8);
     if (job->outcome == COPY_RUNNING)
         data[4] = STATUS_LID1_RUNNING;
     else
         data[4] = job->outcome == COPY_GOOD ? STATUS_GOOD : STATUS_FAILED;
-    put_be16(data + 5, (guint16)job->segment);
-    if (job->total_bytes <= G_MAXUINT32) {
+    put_be16(data + 5, (guint16)segments);
+    if (n_bytes <= G_MAXUINT32) {
         data[7] = UNITS_BYTES;
-        put_be32(data + 8, (guint32)job->total_bytes);
+        put_be32(data + 8, (guint32)n_bytes);
     } else {
         data[7] = UNITS_KIB;
-        put_be32(data + 8, (guint32)(job->total_bytes >> 10));
+        put_be32(data + 8, (guint32)(n_bytes >> 10));
     }
     scsi_command_reply(command, 12, allocation_length(command));
 }
@@ -124,7 +129,7 @@ lid4_status(const CopyJob *job)
 {
     switch (job->outcome) {
     case COPY_RUNNING:
-        return STATUS_LID4_RUNNING;
+        return job->is_background ? STATUS_LID4_BACKGROUND : STATUS_LID4_FOREGROUND;
     case COPY_GOOD:
         return STATUS_GOOD;
     case COPY_FAILED:
@@ -139,23 +144,32 @@ lid4_status(const CopyJob *job)
 void
 copy_status_lid4(ScsiCommand *command)
 {
+    const RodJob *rod = rod_find(command->nexus_lun, get_be32(command->cdb + 2));
     const CopyJob *job;
     guint8 *data;
+    guint segments;
+    guint64 n_bytes;
 
+    if (rod != NULL) {
+        if (scsi_command_take_zeroed(command, POOL_BUFFER_MIN, copy_status_lid4))
+            rod_status(command, rod);
+        return;
+    }
     if (!begin(command, get_be32(command->cdb + 2), copy_status_lid4, &job))
         return;
 
+    copy_job_get_progress(job, &segments, &n_bytes);
     data = command->data;
     put_be32(data, 28U + job->sense_length);
-    data[4] = job->list.service_action; /* of EXTENDED COPY */
+    data[4] = job->service_action; /* of EXTENDED COPY */
     data[5] = lid4_status(job);
     put_be32(data + 8, job->outcome == COPY_RUNNING ? 1000 : 0); /* ms */
     data[12] = job->outcome == COPY_FAILED ? SCSI_CHECK_CONDITION : SCSI_GOOD;
     data[13] = job->sense_length;
     data[14] = job->sense_length;
     data[15] = UNITS_BYTES;
-    put_be64(data + 16, job->total_bytes);
-    put_be16(data + 24, (guint16)job->segment);
+    put_be64(data + 16, n_bytes);
+    put_be16(data + 24, (guint16)segments);
     memcpy(data + 32, job->sense, job->sense_length);
     scsi_command_reply(command, 32U + job->sense_length, allocation_length(command));
 }
@@ -164,15 +178,16 @@ guint32
 copy_encode_vpd(const ScsiCommand *command, guint8 *page)
 {
     /* Supported commands: operation code, number of service actions, service actions */
-    static const guint8 commands[] = {
-        0x00, 0x01, 0x00, 0x0c, 11, /* length of the list */
-        0x83, 3,    0x00, 0x01, 0x1c, 0x84, 4, 0x00, 0x03, 0x04, 0x05
-    };
+    static const guint8 commands[] = { 0x00, 0x01, 0x00, 0x10, 14, /* length of the list */
+                                       0x83, 5,    0x00, 0x01, 0x10, 0x11, 0x1c, 0x84,
+                                       5,    0x00, 0x03, 0x04, 0x05, 0x07, 0 };
     static const guint8 descriptors[] = {
         0x00, 0x08, 0x00, 0x04, 2, COPY_TYPE_BLOCK_TO_BLOCK, COPY_TYPE_IDENTIFICATION, 0
     };
+    const Lu *lu = scsi_command_lu(command);
     guint8 *p = page + 4;
 
+    p += rod_encode_limits(lu, p);
     memcpy(p, commands, sizeof(commands));
     p += sizeof(commands);
 
@@ -185,6 +200,7 @@ copy_encode_vpd(const ScsiCommand *command, guint8 *page)
 
     memcpy(p, descriptors, sizeof(descriptors));
     p += sizeof(descriptors);
+    p += rod_encode_features(p);
 
     put_be16(p, 0x8001); /* general copy operations */
     put_be16(p + 2, 0x20);

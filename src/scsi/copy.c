@@ -4,21 +4,18 @@
 /*
  * EXTENDED COPY
  *
- * The copy manager is an initiator inside: a segment is copied by READ(16) and
- * WRITE(16) commands of at most one buffer each, which it gives to the units
- * on the nexus that asked. These inner commands are in the task sets of their
- * units and pass all gates but that of unit attentions, which stay for the
- * initiator, and task ordering, in which EXTENDED COPY has its place already.
- * So everything that holds for a READ or WRITE of this initiator, from LUN
- * masking over reservations and write protection to range locks, holds for
- * them, and task management on their unit ends the copy.
+ * A parameter list that was judged good becomes a CopyRun, and the copy engine
+ * does the rest. EXTENDED COPY itself is meanwhile in the state of a command
+ * with I/O in flight: an abort waits until the run has ended.
  *
- * One inner command of a copy runs at a time, and each begins in a later round
- * of the loop, so that other commands get their turn. EXTENDED COPY itself is
- * meanwhile in the state of a command with I/O in flight: an abort waits until
- * the inner command has ended, and then no other follows.
+ * With IMMED the command is answered when its list is good. The copy then
+ * belongs to a command of our own, the holder, which is in the task set in the
+ * place of EXTENDED COPY: so what would end the copy in the foreground ends it
+ * in the background too, a reset of the unit, the loss of the nexus, the unit's
+ * removal, and nobody can take away what the copy stands on. The holder keeps
+ * no place in task ordering.
  *
- * The job outlives its command by a few others, for RECEIVE COPY RESULTS.
+ * The job outlives its copy by a few others, for RECEIVE COPY RESULTS.
  */
 
 #include "scsi/copy.h"
@@ -27,16 +24,13 @@
 
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
+#include "scsi/rod.h"
 #include "scsi/spc.h"
 #include "util/bytes.h"
 
-#define READ_16  0x88
-#define WRITE_16 0x8a
-
-#define PARAMETER_LIST_MAX 4096
+#define PARAMETER_LIST_MAX (32 * 1024)
 G_STATIC_ASSERT(COPY_LID4_HEADER + COPY_MAX_LIST <= PARAMETER_LIST_MAX);
-
-static void copy_next(CopyJob *job);
+G_STATIC_ASSERT(PARAMETER_LIST_MAX <= POOL_BUFFER_MAX);
 
 /*
  * Jobs
@@ -50,11 +44,18 @@ copy_find(const NexusLun *nexus_lun, guint32 list_id)
     list_foreach(link, &nexus_lun->copies) {
         CopyJob *job = list_entry(link, CopyJob, link);
 
-        if (job->list.has_id && job->list.list_id == list_id)
+        if (job->has_id && job->list_id == list_id)
             found = job;
     }
 
     return found;
+}
+
+void
+copy_job_get_progress(const CopyJob *job, guint *ret_segments, guint64 *ret_bytes)
+{
+    *ret_segments = job->work != NULL ? job->work->run.extent : job->segment;
+    *ret_bytes = job->work != NULL ? job->work->run.copied_bytes : job->total_bytes;
 }
 
 static void
@@ -85,6 +86,14 @@ count_running(const NexusLun *nexus_lun)
     return n;
 }
 
+static gboolean
+may_start(const NexusLun *nexus_lun)
+{
+    return count_running(nexus_lun) < COPY_MAX_CONCURRENT &&
+           nexus_lun->nexus->n_copies < COPY_MAX_OF_NEXUS &&
+           nexus_lun->nexus->scsi->n_copies < COPY_MAX_OF_WORKER;
+}
+
 /* Of those that have ended, the newest few are kept */
 static void
 forget_oldest(NexusLun *nexus_lun)
@@ -109,27 +118,50 @@ forget_oldest(NexusLun *nexus_lun)
  * The end
  */
 
-/* command->step is the outcome, command->lba the segment, command->n_blocks the sense code */
+/* Of a list that was carried out as far as @n_segments: with G_SENSE, GOOD status says so */
+static void
+finish_good(ScsiCommand *command, gboolean wants_sense, guint n_segments)
+{
+    gboolean descriptor = lu_state_has(&command->nexus_lun->shard->state, MODE_D_SENSE);
+    Sense sense = { .code = SENSE_EXTENDED_COPY_INFORMATION,
+                    .has_segment_count = TRUE,
+                    .segment_count = n_segments };
+
+    if (wants_sense)
+        command->sense_length = sense_encode(&sense, descriptor, command->sense);
+    command->transfer_length = command->data_out_length;
+    scsi_command_finish(command, SCSI_GOOD);
+}
+
+/* command->step is the outcome, command->lba the segment, command->n_blocks the sense code,
+ * command->total_bytes whether GOOD status comes with sense data */
 static void
 finish_copy(ScsiCommand *command)
 {
     if (command->step == COPY_GOOD) {
-        command->transfer_length = command->data_out_length;
-        scsi_command_finish(command, SCSI_GOOD);
+        finish_good(command, command->total_bytes != 0, (guint)command->lba);
     } else if (command->step == COPY_FAILED) {
         scsi_command_fail_sense(command, &(Sense){ .code = (SenseCode)command->n_blocks,
                                                    .has_segment = TRUE,
                                                    .segment = (guint16)command->lba });
     } else {
-        scsi_command_finish(command, SCSI_TASK_ABORTED);
+        scsi_command_fail(command, SENSE_COPY_CLEARED);
     }
 }
 
-/* Not on the spot: it may be inside of task management, which is going to abort it too */
 static void
-on_copy_ended(ScsiCommand *command)
+finish_holder(ScsiCommand *holder)
 {
-    scsi_command_yield(command, finish_copy);
+    scsi_command_finish(holder, SCSI_GOOD);
+}
+
+static void
+on_holder_done(ScsiCommand *holder)
+{
+    CopyWork *work = list_entry(holder, CopyWork, holder);
+
+    scsi_command_end(holder);
+    g_free(work);
 }
 
 static void
@@ -139,222 +171,185 @@ on_stopped(ScsiCommand *command)
 }
 
 static void
-end_copy(CopyJob *job, CopyOutcome outcome, SenseCode code)
+keep_outcome(CopyJob *job)
 {
-    ScsiCommand *command = g_steal_pointer(&job->command);
+    const CopyRun *run = &job->work->run;
+
+    copy_job_get_progress(job, &job->segment, &job->total_bytes);
+    job->outcome = run->outcome;
+    if (run->outcome == COPY_FAILED)
+        job->sense_length = sense_encode(
+            &(Sense){ .code = run->code, .has_segment = TRUE, .segment = (guint16)run->extent },
+            FALSE, job->sense);
+}
+
+static void
+end_command(ScsiCommand *command, CopyWork *work)
+{
+    const CopyRun *run = &work->run;
+
+    command->step = run->outcome;
+    command->lba = run->extent;
+    command->n_blocks = run->code;
+    command->total_bytes = work->list.wants_sense;
+    if (command == &work->holder) {
+        scsi_command_errand_ended(command, finish_holder);
+        return;
+    }
+
+    g_free(work);
+    scsi_command_errand_ended(command, finish_copy);
+}
+
+static void
+on_copied(CopyRun *run)
+{
+    CopyWork *work = list_entry(run, CopyWork, run);
+    ScsiCommand *command = run->command;
     NexusLun *nexus_lun = command->nexus_lun;
+    CopyJob *job = work->job;
     List stoppers;
     ListLink *link;
 
-    command->step = outcome;
-    command->lba = job->segment;
-    command->n_blocks = code;
-    job->outcome = command->aborted ? COPY_ABORTED : outcome;
-    if (outcome == COPY_FAILED)
-        job->sense_length = sense_encode(
-            &(Sense){ .code = code, .has_segment = TRUE, .segment = (guint16)job->segment }, FALSE,
-            job->sense);
-
+    nexus_lun->nexus->n_copies--;
+    nexus_lun->nexus->scsi->n_copies--;
+    keep_outcome(job);
+    job->command = NULL;
+    job->work = NULL;
     list_init(&stoppers);
     list_splice(&stoppers, &job->stoppers);
-    if (!job->list.has_id)
+    if (!job->has_id)
         forget(job);
     forget_oldest(nexus_lun);
 
-    scsi_command_errand_ended(command, on_copy_ended);
+    end_command(command, work);
     while ((link = list_pop(&stoppers)) != NULL)
         scsi_command_errand_ended(list_entry(link, ScsiCommand, wait_link), on_stopped);
-}
-
-/*
- * Inner commands
- */
-
-static void on_inner_done(ScsiCommand *inner);
-
-static void
-on_inner_data_out(ScsiCommand *inner)
-{
-    scsi_command_data_out_ready(inner); /* it is in the buffer already */
-}
-
-static void
-on_inner_data_in(ScsiCommand *inner)
-{
-    g_assert_not_reached(); /* the only segment comes with the status */
-}
-
-static const ScsiTransport inner_transport = {
-    .data_out = on_inner_data_out,
-    .data_in = on_inner_data_in,
-    .done = on_inner_done,
-};
-
-/* @buffer: the data of a WRITE, given away; NULL for a READ */
-static void
-start_inner(CopyJob *job, const CopyCscd *cscd, guint64 lba, guint8 *buffer)
-{
-    ScsiCommand *inner = &job->inner;
-
-    memset(inner, 0, sizeof(*inner));
-    inner->transport = &inner_transport;
-    inner->nexus = job->command->nexus;
-    inner->is_inner = TRUE;
-    lun_encode(cscd->lun, inner->lun);
-    inner->cdb[0] = buffer != NULL ? WRITE_16 : READ_16;
-    put_be64(inner->cdb + 2, lba);
-    put_be32(inner->cdb + 10, job->n_bytes >> cscd->block_shift);
-    if (buffer != NULL)
-        inner->expected_out = job->n_bytes;
-    else
-        inner->expected_in = job->n_bytes;
-
-    scsi_command_begin(inner);
-    inner->buffer = buffer;
-    inner->data = buffer;
-    inner->data_size = buffer != NULL ? job->n_bytes : 0;
-    scsi_command_run_inner(inner);
-}
-
-static const CopySegment *
-this_segment(const CopyJob *job)
-{
-    return &job->list.segments[job->segment];
-}
-
-static void
-start_read(CopyJob *job)
-{
-    const CopySegment *segment = this_segment(job);
-    const CopyCscd *cscd = &job->list.cscds[segment->source];
-
-    job->is_writing = FALSE;
-    start_inner(job, cscd, segment->source_lba + (job->done_bytes >> cscd->block_shift), NULL);
-}
-
-static void
-start_write(CopyJob *job, guint8 *buffer)
-{
-    const CopySegment *segment = this_segment(job);
-    const CopyCscd *cscd = &job->list.cscds[segment->destination];
-
-    job->is_writing = TRUE;
-    start_inner(job, cscd, segment->destination_lba + (job->done_bytes >> cscd->block_shift),
-                buffer);
-}
-
-/* Whether unit @index of the list can still be used */
-static gboolean
-is_there(const CopyJob *job, guint8 index)
-{
-    return copy_find_lun(job->command->nexus, &job->list.cscds[index]) != NULL;
-}
-
-static void
-on_inner_done(ScsiCommand *inner)
-{
-    CopyJob *job = list_entry(inner, CopyJob, inner);
-    Pool *pool = inner->nexus->worker->pool;
-    gboolean is_good = inner->status == SCSI_GOOD && !inner->aborted;
-    guint8 *buffer = NULL;
-
-    if (is_good && !job->is_writing)
-        buffer = g_steal_pointer(&inner->buffer);
-    scsi_command_end(inner);
-
-    if (job->is_stopping || job->command->aborted) {
-        pool_give(pool, buffer);
-        end_copy(job, COPY_STOPPED, SENSE_NONE);
-    } else if (!is_good) {
-        end_copy(job, COPY_FAILED, SENSE_THIRD_PARTY_DEVICE_FAILURE);
-    } else if (job->is_writing) {
-        job->done_bytes += job->n_bytes;
-        job->total_bytes += job->n_bytes;
-        copy_next(job);
-    } else if (!is_there(job, this_segment(job)->destination)) {
-        pool_give(pool, buffer);
-        end_copy(job, COPY_FAILED, SENSE_COPY_TARGET_NOT_REACHABLE);
-    } else {
-        start_write(job, buffer);
-    }
-}
-
-static void
-copy_next(CopyJob *job)
-{
-    gsize max = round_down(job->command->nexus->scsi->max_transfer, POOL_BUFFER_MIN);
-
-    while (job->segment < job->list.n_segments && job->done_bytes == this_segment(job)->n_bytes) {
-        job->segment++;
-        job->done_bytes = 0;
-    }
-
-    if (job->segment == job->list.n_segments) {
-        end_copy(job, COPY_GOOD, SENSE_NONE);
-        return;
-    }
-    if (!is_there(job, this_segment(job)->source)) {
-        end_copy(job, COPY_FAILED, SENSE_COPY_TARGET_NOT_REACHABLE);
-        return;
-    }
-
-    max = MIN(max, POOL_BUFFER_MAX);
-    job->n_bytes = (guint32)MIN(this_segment(job)->n_bytes - job->done_bytes, max);
-    start_read(job);
 }
 
 /*
  * The commands
  */
 
+/* clang-format off */
+static const ScsiTransport holder_transport = { .done = on_holder_done };
+
+/* No CDB leads here, and it is never run */
+static const Operation holder_operation = {
+    .direction = OPERATION_NO_DATA, .pr_class = PR_ALLOW, .name = "copy in the background",
+};
+/* clang-format on */
+
+static void
+start(NexusLun *nexus_lun, CopyJob *job, ScsiCommand *command, CopyWork *work)
+{
+    CopyRun *run = &work->run;
+
+    nexus_lun->nexus->n_copies++;
+    nexus_lun->nexus->scsi->n_copies++;
+    job->command = command;
+    job->work = work;
+    work->job = job;
+    list_append(&nexus_lun->copies, &job->link);
+
+    run->nexus = nexus_lun->nexus;
+    run->command = command;
+    memcpy(run->units, work->list.units, sizeof(run->units));
+    run->n_units = work->list.n_units;
+    run->extents = work->list.segments;
+    run->n_extents = work->list.n_segments;
+    run->done = on_copied;
+
+    scsi_command_errand_started(command);
+    copy_run_start(run);
+}
+
+static void
+start_in_background(ScsiCommand *command, CopyJob *job, CopyWork *work)
+{
+    ScsiCommand *holder = &work->holder;
+
+    holder->transport = &holder_transport;
+    holder->nexus = command->nexus;
+    holder->is_inner = TRUE;
+    lun_encode(command->nexus_lun->lun, holder->lun);
+    scsi_command_begin_inner(holder, &holder_operation, 0, 0);
+    g_assert(holder->nexus_lun == command->nexus_lun); /* see on_list() */
+
+    start(command->nexus_lun, job, holder, work);
+    finish_good(command, work->list.wants_sense, 0);
+}
+
 /* The job of a list that is good, or NULL: the command was ended */
 static CopyJob *
-make_job(ScsiCommand *command)
+make_job(ScsiCommand *command, CopyWork *work)
 {
-    g_autofree CopyJob *job = g_new0(CopyJob, 1);
-    CopyJob *other;
+    const RodJob *rod;
+    CopyJob *job, *other;
     Sense sense = { 0 };
 
     if (!copy_list_judge(command->nexus, command->data, command->data_length,
-                         command->op->service_action == 0x01, &job->list, &sense)) {
+                         command->op->service_action == 0x01, &work->list, &sense)) {
         scsi_command_fail_sense(command, &sense);
         return NULL;
     }
 
-    other = job->list.has_id ? copy_find(command->nexus_lun, job->list.list_id) : NULL;
+    other = work->list.has_id ? copy_find(command->nexus_lun, work->list.list_id) : NULL;
     if (other != NULL && other->command != NULL) {
-        scsi_command_fail(command, SENSE_OPERATION_IN_PROGRESS);
+        scsi_command_fail(command, other->service_action == command->op->service_action
+                                       ? SENSE_OPERATION_IN_PROGRESS
+                                       : SENSE_INVALID_FIELD_IN_PARAMETERS);
+        return NULL;
+    }
+    rod = work->list.has_id ? rod_find(command->nexus_lun, work->list.list_id) : NULL;
+    if (rod != NULL && rod->command != NULL) {
+        scsi_command_fail(command, SENSE_INVALID_FIELD_IN_PARAMETERS);
         return NULL;
     }
     if (other != NULL)
         forget(other);
 
-    return g_steal_pointer(&job);
+    job = g_new0(CopyJob, 1);
+    job->list_id = work->list.list_id;
+    job->has_id = work->list.has_id;
+    job->is_background = work->list.is_immediate;
+    job->service_action = command->op->service_action;
+    list_init(&job->stoppers);
+    return job;
 }
 
 static void
 on_list(ScsiCommand *command)
 {
+    g_autofree CopyWork *work = NULL;
     CopyJob *job;
 
     command->done_bytes = command->data_length;
-    if (count_running(command->nexus_lun) == COPY_MAX_CONCURRENT) {
+
+    /* What begins now needs the unit to be in the map: it may have left while data was received */
+    if (nexus_find_lun(command->nexus, command->nexus_lun->lun) != command->nexus_lun) {
+        scsi_command_fail(command, SENSE_NOT_READY_BECOMING_READY);
+        return;
+    }
+    if (may_start(command->nexus_lun))
+        work = g_try_new0(CopyWork, 1);
+    if (work == NULL) {
         scsi_command_finish(command, SCSI_BUSY);
         return;
     }
 
-    job = make_job(command);
+    job = make_job(command, work);
     if (job == NULL)
         return;
 
-    job->command = command;
-    list_init(&job->stoppers);
-    list_append(&command->nexus_lun->copies, &job->link);
+    if (job->is_background) {
+        start_in_background(command, job, g_steal_pointer(&work));
+        return;
+    }
 
     /* Who waits for the buffer of a READ must not hold another one */
     scsi_command_drop_buffer(command);
-    scsi_command_errand_started(command);
-    copy_next(job);
+    start(command->nexus_lun, job, command, g_steal_pointer(&work));
 }
 
 void
@@ -368,15 +363,20 @@ copy_extended_copy(ScsiCommand *command)
 void
 copy_operation_abort(ScsiCommand *command)
 {
-    CopyJob *job = copy_find(command->nexus_lun, get_be32(command->cdb + 2));
+    guint32 list_id = get_be32(command->cdb + 2);
+    CopyJob *job = copy_find(command->nexus_lun, list_id);
+    RodJob *rod = rod_find(command->nexus_lun, list_id);
 
+    if (rod != NULL && rod->command != NULL) {
+        rod_stop(rod, command);
+        return;
+    }
     if (job == NULL || job->command == NULL) {
         scsi_command_fail_field(command, 2, 7);
         return;
     }
 
-    job->is_stopping = TRUE;
     scsi_command_errand_started(command);
     list_append(&job->stoppers, &command->wait_link);
-    scsi_command_abort(&job->inner);
+    copy_run_stop(&job->work->run);
 }

@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-#include "util/error.h"
+#include "scsi/record.h"
 
-#define GROUP       "Erase"
+#define KIND        "erasure"
 #define VERSION     1
 #define PASSES_MAX  31
 #define PATTERN_MAX 4096
@@ -32,26 +32,26 @@ static const char *const method_names[] = {
 char *
 erase_record_format(EraseState state, const EraseRequest *request)
 {
-    g_autoptr(GKeyFile) file = g_key_file_new();
+    GString *record = record_new(KIND, VERSION);
 
-    g_key_file_set_integer(file, GROUP, "Version", VERSION);
-    g_key_file_set_string(file, GROUP, "State", state_names[state]);
-    g_key_file_set_string(file, GROUP, "Method", method_names[request->method]);
-    g_key_file_set_boolean(file, GROUP, "MayExit", request->may_exit);
-    g_key_file_set_boolean(file, GROUP, "Invert", request->invert);
-    g_key_file_set_integer(file, GROUP, "Passes", (gint)request->n_passes);
+    g_string_append_printf(record, "state %s\nmethod %s\nmay-exit %u\ninvert %u\npasses %u\n",
+                           state_names[state], method_names[request->method],
+                           request->may_exit ? 1U : 0U, request->invert ? 1U : 0U,
+                           request->n_passes);
     if (request->method == ERASE_PATTERN) {
         g_autofree char *text = g_base64_encode(request->pattern, request->pattern_length);
 
-        g_key_file_set_string(file, GROUP, "Pattern", text);
+        g_string_append_printf(record, "pattern %s\n", text);
     }
-
-    return g_key_file_to_data(file, NULL, NULL);
+    return record_finish(record);
 }
 
 static gboolean
-find_name(const char *const *names, guint n, const char *name, guint *ret_index)
+take_name(RecordReader *reader, const char *key, const char *const *names, guint n,
+          guint *ret_index)
 {
+    g_autofree char *name = record_take(reader, key);
+
     for (guint i = 0; i < n; i++) {
         if (g_strcmp0(names[i], name) == 0) {
             *ret_index = i;
@@ -63,69 +63,63 @@ find_name(const char *const *names, guint n, const char *name, guint *ret_index)
 }
 
 static gboolean
-set_error(GError **ret_error, const char *key)
+take_pattern(RecordReader *reader, EraseRequest *request, guint8 **ret_pattern)
 {
-    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
-                "The record of an erasing has no usable “%s”", key);
-    return FALSE;
-}
-
-static gboolean
-parse_pattern(GKeyFile *file, EraseRequest *request, guint8 **ret_pattern, GError **ret_error)
-{
-    g_autofree char *text = g_key_file_get_string(file, GROUP, "Pattern", NULL);
+    g_autofree char *text = record_take(reader, "pattern");
     g_autofree guint8 *pattern = NULL;
 
     if (text != NULL)
         pattern = g_base64_decode(text, &request->pattern_length);
     if (pattern == NULL || request->pattern_length == 0 || request->pattern_length > PATTERN_MAX)
-        return set_error(ret_error, "Pattern");
+        return FALSE;
 
     request->pattern = pattern;
     *ret_pattern = g_steal_pointer(&pattern);
     return TRUE;
 }
 
+static gboolean
+parse_body(RecordReader *reader, EraseState *ret_state, EraseRequest *request, guint8 **ret_pattern)
+{
+    guint state, method, may_exit, invert;
+
+    if (!take_name(reader, "state", state_names, G_N_ELEMENTS(state_names), &state) ||
+        !take_name(reader, "method", method_names, G_N_ELEMENTS(method_names), &method) ||
+        !record_take_number(reader, "may-exit", 1, &may_exit) ||
+        !record_take_number(reader, "invert", 1, &invert) ||
+        !record_take_number(reader, "passes", PASSES_MAX, &request->n_passes))
+        return FALSE;
+
+    *ret_state = (EraseState)state;
+    request->state = state == ERASE_FORMATTING || state == ERASE_FORMAT_FAILED ? ERASE_FORMATTING
+                                                                               : ERASE_SANITIZING;
+    request->method = (EraseMethod)method;
+    request->may_exit = may_exit == 1;
+    request->invert = invert == 1;
+    if (request->method == ERASE_PATTERN && !take_pattern(reader, request, ret_pattern))
+        return FALSE;
+    return state != ERASE_NONE && request->n_passes > 0 && record_is_at_end(reader);
+}
+
 gboolean
 erase_record_parse(const char *text, gsize size, EraseState *ret_state, EraseRequest *ret_request,
                    guint8 **ret_pattern, GError **ret_error)
 {
-    g_autoptr(GKeyFile) file = g_key_file_new();
-    g_autofree char *state_name = NULL;
-    g_autofree char *method_name = NULL;
     EraseRequest request = { 0 };
-    guint state, method;
-    gint passes;
+    RecordReader reader;
+    gboolean is_right;
 
     *ret_pattern = NULL;
-
-    if (!g_key_file_load_from_data(file, text, size, G_KEY_FILE_NONE, NULL) ||
-        g_key_file_get_integer(file, GROUP, "Version", NULL) != VERSION)
-        return set_error(ret_error, "Version");
-
-    state_name = g_key_file_get_string(file, GROUP, "State", NULL);
-    if (!find_name(state_names, G_N_ELEMENTS(state_names), state_name, &state) ||
-        state == ERASE_NONE)
-        return set_error(ret_error, "State");
-
-    method_name = g_key_file_get_string(file, GROUP, "Method", NULL);
-    if (!find_name(method_names, G_N_ELEMENTS(method_names), method_name, &method))
-        return set_error(ret_error, "Method");
-
-    passes = g_key_file_get_integer(file, GROUP, "Passes", NULL);
-    if (passes < 1 || passes > PASSES_MAX)
-        return set_error(ret_error, "Passes");
-
-    request.state = state == ERASE_FORMATTING || state == ERASE_FORMAT_FAILED ? ERASE_FORMATTING
-                                                                              : ERASE_SANITIZING;
-    request.method = (EraseMethod)method;
-    request.may_exit = g_key_file_get_boolean(file, GROUP, "MayExit", NULL);
-    request.invert = g_key_file_get_boolean(file, GROUP, "Invert", NULL);
-    request.n_passes = (guint)passes;
-    if (request.method == ERASE_PATTERN && !parse_pattern(file, &request, ret_pattern, ret_error))
+    if (!record_open(&reader, KIND, VERSION, text, size, ret_error))
         return FALSE;
 
-    *ret_state = (EraseState)state;
+    is_right = parse_body(&reader, ret_state, &request, ret_pattern);
+    record_close(&reader);
+    if (!is_right) {
+        g_clear_pointer(ret_pattern, g_free);
+        return record_fail_form(KIND, ret_error);
+    }
+
     *ret_request = request;
     return TRUE;
 }

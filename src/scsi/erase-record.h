@@ -4,7 +4,7 @@
 
 #include "scsi/lu-erase.h"
 
-/* The stored form of an erasing that is under way or has failed: lines of text */
+/* The stored form of an erasing that is under way or has failed: see record.h */
 
 /* @state: what it is now; @request->pattern_length bytes of pattern */
 char *erase_record_format(EraseState state, const EraseRequest *request);

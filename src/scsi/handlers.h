@@ -72,9 +72,34 @@ void copy_operating_parameters(ScsiCommand *command);
 void copy_failed_segment_details(ScsiCommand *command);
 void copy_status_lid4(ScsiCommand *command);
 
+/* rod.c */
+void rod_populate_token(ScsiCommand *command);
+void rod_write_using_token(ScsiCommand *command);
+
+/* rod-results.c */
+void rod_receive_information(ScsiCommand *command);
+
 /* medium.c */
 void sbc_start_stop_unit(ScsiCommand *command);
 void sbc_prevent_allow(ScsiCommand *command);
+
+/* mmc-toc.c */
+void mmc_read_toc(ScsiCommand *command);
+void mmc_read_disc_information(ScsiCommand *command);
+void mmc_read_track_information(ScsiCommand *command);
+
+/* mmc-configuration.c */
+void mmc_get_configuration(ScsiCommand *command);
+
+/* mmc-event.c */
+void mmc_get_event_status(ScsiCommand *command);
+void mmc_mechanism_status(ScsiCommand *command);
+
+/* mmc-disc.c */
+void mmc_read_disc_structure(ScsiCommand *command);
+void mmc_get_performance(ScsiCommand *command);
+void mmc_set_cd_speed(ScsiCommand *command);
+void mmc_read_cd(ScsiCommand *command);
 
 /* sbc-capacity.c */
 void sbc_read_capacity_10(ScsiCommand *command);

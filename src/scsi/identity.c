@@ -23,6 +23,7 @@
 
 #define DEFAULT_VENDOR  "LUNPORT"
 #define DEFAULT_PRODUCT "DISK"
+#define DEFAULT_DRIVE   "CD/DVD DRIVE"
 
 enum {
     CODE_SET_BINARY = 1,
@@ -168,6 +169,12 @@ put_uuid(const LuConfig *config, guint8 *p)
     return put_designator(p, CODE_SET_BINARY, ASSOCIATION_UNIT, TYPE_UUID, body, sizeof(body));
 }
 
+static const char *
+default_product(const LuConfig *config)
+{
+    return config->device == LU_CDROM ? DEFAULT_DRIVE : DEFAULT_PRODUCT;
+}
+
 void
 identity_init(Identity *identity, const LuConfig *config)
 {
@@ -175,7 +182,8 @@ identity_init(Identity *identity, const LuConfig *config)
 
     memset(identity, 0, sizeof(*identity));
     copy_padded(identity->vendor, 8, config->vendor != NULL ? config->vendor : DEFAULT_VENDOR);
-    copy_padded(identity->product, 16, config->product != NULL ? config->product : DEFAULT_PRODUCT);
+    copy_padded(identity->product, 16,
+                config->product != NULL ? config->product : default_product(config));
     copy_padded(identity->revision, 4,
                 config->revision != NULL ? config->revision : LUNPORT_VERSION);
     lu_format_serial(config, identity->serial, sizeof(identity->serial));

@@ -11,23 +11,26 @@
 #define STANDARD_LENGTH 96
 
 #define DEVICE_DISK       0x00
+#define DEVICE_CDROM      0x05
 #define DEVICE_WELL_KNOWN 0x1e
 #define DEVICE_NONE       0x7f /* qualifier 3h, type 1Fh: no unit here, and there cannot be one */
 
-#define VERSION_SPC4 0x06
+#define VERSION_SPC4  0x06
+#define VERSION_ISCSI 0x0960 /* without a version: the transport says which */
 
 static const guint16 version_descriptors[] = {
-    0x00a0, /* SAM-5 */
-    0x0960, /* iSCSI */
-    0x0460, /* SPC-4 */
-    0x04c0, /* SBC-3 */
+    0x00a0,                /* SAM-5 */
+    VERSION_ISCSI, 0x0460, /* SPC-4 */
 };
+
+#define VERSION_SBC3 0x04c0
+#define VERSION_MMC6 0x04e0
 
 static guint8
 device_type(const ScsiCommand *command)
 {
     if (command->nexus_lun != NULL)
-        return DEVICE_DISK;
+        return scsi_command_lu(command)->device == LU_CDROM ? DEVICE_CDROM : DEVICE_DISK;
 
     return command->lun_kind == LUN_REPORT_LUNS ? DEVICE_WELL_KNOWN : DEVICE_NONE;
 }
@@ -48,7 +51,8 @@ encode_standard(const ScsiCommand *command, guint8 *data)
     if (command->nexus_lun != NULL) {
         const Identity *identity = &scsi_command_lu(command)->identity;
 
-        data[5] |= 0x08; /* 3PC */
+        if (device_type(command) == DEVICE_DISK)
+            data[5] |= 0x08; /* 3PC */
         if (scsi_command_lu(command)->is_removable)
             data[1] = 0x80; /* RMB */
         memcpy(data + 8, identity->vendor, 8);
@@ -58,8 +62,16 @@ encode_standard(const ScsiCommand *command, guint8 *data)
         memcpy(data + 8, "LUNPORT                     ", 28);
     }
 
-    for (gsize i = 0; i < G_N_ELEMENTS(version_descriptors); i++)
-        put_be16(data + 58 + 2 * i, version_descriptors[i]);
+    for (gsize i = 0; i < G_N_ELEMENTS(version_descriptors); i++) {
+        guint16 version = version_descriptors[i];
+
+        if (version == VERSION_ISCSI && command->nexus->version_descriptor != 0)
+            version = command->nexus->version_descriptor;
+        put_be16(data + 58 + 2 * i, version);
+    }
+    if (device_type(command) != DEVICE_NONE)
+        put_be16(data + 58 + 2 * G_N_ELEMENTS(version_descriptors),
+                 device_type(command) == DEVICE_CDROM ? VERSION_MMC6 : VERSION_SBC3);
 }
 
 static void
@@ -83,6 +95,7 @@ void
 spc_inquiry(ScsiCommand *command)
 {
     gboolean evpd = (command->cdb[1] & 0x01) != 0;
+    gsize room = evpd && command->cdb[2] == VPD_PORTS ? VPD_PORTS_MAX : POOL_BUFFER_MIN;
 
     if (!evpd && command->cdb[2] != 0) {
         scsi_command_fail_field(command, 2, 7);
@@ -90,7 +103,7 @@ spc_inquiry(ScsiCommand *command)
     }
 
     G_STATIC_ASSERT(VPD_PAGE_MAX <= POOL_BUFFER_MIN);
-    if (!scsi_command_take_zeroed(command, POOL_BUFFER_MIN, spc_inquiry))
+    if (!scsi_command_take_zeroed(command, room, spc_inquiry))
         return;
 
     if (evpd) {

@@ -138,15 +138,6 @@ shard_of(Message *message)
  * What outlives a restart of the service
  */
 
-/* On the thread that stores */
-static void
-on_persist(Message *message)
-{
-    LuPersist *persist = list_entry(message, LuPersist, message);
-
-    persist->fn(persist, persist->user_data);
-}
-
 /* Home */
 static void
 on_persisted(Message *message)
@@ -170,7 +161,7 @@ store(Lu *lu, EraseState state, void (*stored)(Lu *lu, gboolean success))
     lu->erase.stored = stored;
     persist->text = state == ERASE_NONE ? NULL : erase_record_format(state, &lu->erase.request);
     persist->keep = persist->text != NULL && lu->erase.can_keep;
-    mailbox_send(persist->to, &persist->message, on_persist);
+    lu_persist_send(persist);
 }
 
 static EraseState
@@ -178,6 +169,14 @@ failure_of(EraseState state)
 {
     return state == ERASE_SANITIZING || state == ERASE_SANITIZE_FAILED ? ERASE_SANITIZE_FAILED
                                                                        : ERASE_FORMAT_FAILED;
+}
+
+/* Every shard is told of lu->erase.state */
+static void
+end_all(Lu *lu)
+{
+    lu->erase.is_ending = TRUE;
+    broadcast(lu, on_end);
 }
 
 /* Without a record a restart would end it half done: it does not begin, or is as before */
@@ -195,7 +194,7 @@ on_begin_stored(Lu *lu, gboolean success)
     scsi_command_answer(g_steal_pointer(&erase->starter), -EIO);
     give_back(lu);
     erase->state = erase->state_before;
-    broadcast(lu, on_end);
+    end_all(lu);
 }
 
 /* With an old record a restart would erase what was written since: no use of the medium then */
@@ -205,7 +204,7 @@ on_end_stored(Lu *lu, gboolean success)
     LuErase *erase = &lu->erase;
 
     erase->state = success ? erase->state_after : failure_of(erase->state);
-    broadcast(lu, on_end);
+    end_all(lu);
 }
 
 /* Home: ERASE_BEGUN */
@@ -241,6 +240,8 @@ on_begin(Message *message)
     shard->erase_progress = 0;
     shard->n_conflicts++;
     shard->erase_is_waiting = TRUE;
+    if (shard->n_rods != 0)
+        rod_shard_cancel(shard);
 
     /* Who is parked is refused when it tries again */
     if (shard->scsi != NULL)
@@ -280,6 +281,36 @@ end_waiter(ScsiCommand *command)
         scsi_command_fail_sense(command, &sense);
 }
 
+/*
+ * Home: who has been told of the end may ask for the next one before all others have been told. Such
+ * a request waits for them; FALSE when there is nothing to wait for.
+ */
+static gboolean
+waits_for_end(Lu *lu, ScsiCommand *command)
+{
+    if (!lu->erase.is_ending)
+        return FALSE;
+
+    list_append(&lu->erase.waiting, &command->wait_link);
+    return TRUE;
+}
+
+/* The first one may begin, then the others are told that they came too late */
+static void
+deliver_waiting(Lu *lu)
+{
+    List waiting;
+    ListLink *link;
+
+    list_init(&waiting);
+    list_splice(&waiting, &lu->erase.waiting);
+    while ((link = list_pop(&waiting)) != NULL) {
+        Message *message = &list_entry(link, ScsiCommand, wait_link)->message;
+
+        message->deliver(message);
+    }
+}
+
 /* Home: ERASE_ENDED */
 static void
 on_ended(Message *message)
@@ -291,8 +322,10 @@ on_ended(Message *message)
         return;
 
     erase->is_running = FALSE;
+    erase->is_ending = FALSE;
     if (erase->starter != NULL)
         scsi_command_answer(g_steal_pointer(&erase->starter), 0);
+    deliver_waiting(lu);
     lu_shard_check_released(&lu->shards[lu->home]);
 }
 
@@ -536,8 +569,12 @@ on_start(Message *message)
 {
     ScsiCommand *command = scsi_command_of_message(message);
     Lu *lu = scsi_command_lu(command);
-    gint64 result = prepare(lu, command->erase_request);
+    gint64 result;
 
+    if (waits_for_end(lu, command))
+        return;
+
+    result = prepare(lu, command->erase_request);
     if (result < 0) {
         scsi_command_answer(command, result);
         return;
@@ -569,6 +606,9 @@ on_exit_failure(Message *message)
     Lu *lu = scsi_command_lu(command);
     LuErase *erase = &lu->erase;
 
+    if (waits_for_end(lu, command))
+        return;
+
     if (erase->is_running || erase->is_stopping) {
         scsi_command_answer(command, -EBUSY);
     } else if (erase->state != ERASE_SANITIZE_FAILED) {
@@ -593,6 +633,12 @@ gboolean
 lu_erase_is_busy(const Lu *lu)
 {
     return lu->erase.is_running;
+}
+
+gboolean
+lu_erase_is_at_work(const Lu *lu)
+{
+    return lu->erase.is_running && !lu->erase.is_ending;
 }
 
 void
@@ -653,15 +699,12 @@ lu_erase_init(Lu *lu, const LuConfig *config)
     LuPersist *persist = &lu->erase.persist;
 
     deferred_init(&lu->erase.step, on_step);
+    list_init(&lu->erase.waiting);
     for (guint i = 0; i < lu->n_workers; i++)
         list_init(&lu->shards[i].erase_waiters);
 
-    persist->lu = lu;
-    persist->stored = on_persisted;
-    persist->to = config->persist_to;
-    persist->fn = config->persist_erase;
+    lu_persist_init(persist, lu, config, config->persist_erase, on_persisted);
     lu->erase.can_keep = config->can_keep;
-    persist->user_data = config->persist_data;
     if (config->erase != NULL)
         restore(lu, config);
 }

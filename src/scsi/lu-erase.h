@@ -56,6 +56,8 @@ typedef struct {
     EraseRequest request;
     gboolean is_running; /* from the request until the last shard knows of the end */
     gboolean is_at_end;  /* waits for the nodes to tell it */
+    gboolean is_ending;  /* the shards are being told */
+    List waiting;        /* commands that came meanwhile */
     gboolean is_stopping;
     gboolean has_failed;
     guint pass;
@@ -101,4 +103,5 @@ gboolean lu_erase_get_sense(const LuShard *shard, Sense *sense);
 
 /* On the home worker: end it at the next step, for the unit is released */
 void lu_erase_stop(Lu *lu);
-gboolean lu_erase_is_busy(const Lu *lu);
+gboolean lu_erase_is_busy(const Lu *lu);    /* from the request until all shards know of the end */
+gboolean lu_erase_is_at_work(const Lu *lu); /* the medium is being erased, or is about to be */

@@ -35,6 +35,7 @@
 #include "scsi/operation.h"
 #include "scsi/range-lock.h"
 #include "scsi/reservation.h"
+#include "util/crc32c.h"
 
 /*
  * On every worker
@@ -208,7 +209,7 @@ abort_preempted(LuShard *shard)
 
     /* From the start each time: a transport may take its nexus away when a command ends */
     while ((command = find_preempted(shard)) != NULL)
-        scsi_command_abort(command);
+        scsi_command_abort_by_other(command);
 }
 
 /* Shard: LU_CHANGE. Home changes neither the state nor the change before all have answered. */
@@ -297,22 +298,6 @@ on_persisted(Message *message)
 }
 
 void
-lu_persisted(LuPersist *persist, gboolean success)
-{
-    persist->success = success;
-    worker_send(persist->lu->workers[persist->lu->home], &persist->message, persist->stored);
-}
-
-/* On the thread that stores */
-static void
-on_persist(Message *message)
-{
-    LuPersist *persist = list_entry(message, LuPersist, message);
-
-    persist->fn(persist, persist->user_data);
-}
-
-void
 reservation_change(Lu *lu, const ReservationChange *change)
 {
     gboolean is_stored = lu->persist.fn != NULL && change->persist;
@@ -327,7 +312,7 @@ reservation_change(Lu *lu, const ReservationChange *change)
 
     lu->persist.text = reservations_format(change->next);
     lu->persist.keep = change->next->aptpl && change->next->n > 0;
-    mailbox_send(lu->persist.to, &lu->persist.message, on_persist);
+    lu_persist_send(&lu->persist);
 }
 
 void
@@ -564,7 +549,7 @@ typedef struct {
     Message message;
     Lu *lu;
     guint n_ports;
-    guint16 ports[];
+    LuPort ports[];
 } PortsMessage;
 
 /* Home */
@@ -576,20 +561,28 @@ on_ports(Message *message)
 
     g_free(lu->ports);
     lu->n_ports = ports->n_ports;
-    lu->ports = g_memdup2(ports->ports, ports->n_ports * sizeof(guint16));
+    lu->ports = g_memdup2(ports->ports, ports->n_ports * sizeof(LuPort));
     g_free(ports);
 }
 
 void
-lu_set_target_ports(Lu *lu, const guint16 *relative_ports, guint n_ports)
+lu_set_target_ports(Lu *lu, const LuPort *ports, guint n_ports)
 {
-    PortsMessage *ports = g_malloc0(sizeof(*ports) + n_ports * sizeof(guint16));
+    PortsMessage *request = g_malloc0(sizeof(*request) + n_ports * sizeof(LuPort));
 
-    ports->lu = lu;
-    ports->n_ports = n_ports;
+    request->lu = lu;
+    request->n_ports = n_ports;
     if (n_ports > 0)
-        memcpy(ports->ports, relative_ports, n_ports * sizeof(guint16));
-    worker_send(lu->workers[lu->home], &ports->message, on_ports);
+        memcpy(request->ports, ports, n_ports * sizeof(LuPort));
+    worker_send(lu->workers[lu->home], &request->message, on_ports);
+}
+
+guint32
+lu_target_id(const char *target_name)
+{
+    guint32 id = crc32c_final(crc32c_update(CRC32C_INIT, target_name, strlen(target_name)));
+
+    return MAX(id, 1);
 }
 
 gboolean
@@ -617,11 +610,7 @@ reservation_lu_init(Lu *lu, const LuConfig *config)
     if (config->is_power_on)
         lu->reservations->generation = 0;
 
-    lu->persist.lu = lu;
-    lu->persist.stored = on_persisted;
-    lu->persist.to = config->persist_to;
-    lu->persist.fn = config->persist;
-    lu->persist.user_data = config->persist_data;
+    lu_persist_init(&lu->persist, lu, config, config->persist, on_persisted);
     lu->can_keep = config->can_keep;
 
     for (guint i = 0; i < lu->n_workers; i++)

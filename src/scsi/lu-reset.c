@@ -168,12 +168,18 @@ on_abort_tasks(Message *message)
 
     shard->statistics.n_resets++;
     shard->abort_generation++;
+    if (shard->n_rods != 0)
+        rod_shard_cancel(shard);
     list_foreach(link, &shard->nexus_luns)
         nexus_lun_set_preventing(list_entry(link, NexusLun, shard_link), FALSE);
 
     /* From the start each time: a transport may take its nexus away when a command ends */
-    while ((command = shard_find_live(shard)) != NULL)
-        scsi_command_abort(command);
+    while ((command = shard_find_live(shard)) != NULL) {
+        if (command->nexus == shard->reset_nexus)
+            scsi_command_abort(command);
+        else
+            scsi_command_abort_by_other(command);
+    }
 
     shard->reset_wait.ended = on_abort_wait_ended;
     if (shard->n_aborting == 0)
@@ -190,8 +196,10 @@ start(Lu *lu, LuReset *reset)
         return;
     }
 
-    for (guint i = 0; i < lu->n_workers; i++)
+    for (guint i = 0; i < lu->n_workers; i++) {
         lu->shards[i].reset_attention = reset->attention;
+        lu->shards[i].reset_nexus = reset->nexus;
+    }
     if (reset->attention_only) {
         lu_broadcast(lu, on_raise_ua);
         return;
@@ -312,7 +320,8 @@ lu_shard_check_released(LuShard *shard)
     if (!shard->release_wanted || !list_is_empty(&shard->nexus_luns) || shard->n_requests > 0)
         return;
     if (shard->worker->index == lu->home &&
-        (!list_is_empty(&lu->resets) || range_lock_is_busy(lu) || lu_erase_is_busy(lu)))
+        (!list_is_empty(&lu->resets) || range_lock_is_busy(lu) || lu_erase_is_busy(lu) ||
+         lu->medium_note.is_out))
         return;
 
     shard->release_wanted = FALSE;

@@ -27,12 +27,14 @@
 typedef struct Lu Lu;
 typedef struct LuReset LuReset;
 typedef struct LuShard LuShard;
+typedef struct Nexus Nexus;
 
 struct LuReset {
     Message message;
     ListLink link;
     Lu *lu;
     SenseCode attention;         /* raised for every nexus */
+    const Nexus *nexus;          /* that asked for it; only compared; NULL: none did */
     gboolean attention_only;     /* nothing is aborted */
     void (*run)(LuReset *reset); /* at home, instead of a reset; ends in lu_manage_end() */
     gboolean is_command;

@@ -14,6 +14,7 @@
 #include "scsi/lun.h"
 #include "scsi/nexus.h"
 #include "scsi/reservation.h"
+#include "scsi/rod-token.h"
 #include "scsi/unit-attention.h"
 
 /*
@@ -39,6 +40,7 @@ struct ScsiWorker {
     List runnable;        /* commands whose wait is over */
     Deferred run;
     guint64 abort_sequence;
+    guint n_copies; /* EXTENDED COPY, under way */
     List abort_waits;
     List stalled; /* shards with aborted commands in flight */
     Timer stall_timer;
@@ -79,12 +81,25 @@ struct RangeLock {
 
 #define LU_RANGE_LOCKS 4
 
+/* The home worker tells the control thread whether the medium is in: one node, out or at home */
+typedef struct {
+    Message message;
+    Lu *lu;
+    LuMediumFn fn;
+    gpointer user_data;
+    Mailbox *to;
+    gboolean is_out;
+    gboolean told; /* is_ejected, as it was told last */
+} LuMediumNote;
+
 struct LuShard {
     Lu *lu;
     Worker *worker;
     ScsiWorker *scsi; /* set when the first nexus comes */
     List nexus_luns;
     guint n_conflicts; /* local range locks plus aborted commands in flight: the one compare */
+    guint n_rods;      /* tokens, see rod-token.c: the one compare of a write */
+    RodShard *rods;    /* NULL until there is one */
     List ranges;       /* RangeMember */
     List parked;       /* commands that wait for a range or an aborted command */
     guint n_aborting;
@@ -105,6 +120,7 @@ struct LuShard {
     Message reset_message;
     guint64 abort_generation;  /* broadcasts that aborted commands here, so far */
     SenseCode reset_attention; /* written by home while @reset_message is there */
+    const Nexus *reset_nexus;  /* the same; only compared */
     ScsiAbortWait reset_wait;
 
     Reservations *reservations; /* in force here */
@@ -134,6 +150,7 @@ struct Lu {
     SenseCode not_ready; /* NONE: ready */
     guint64 known_size;  /* not ready: see LuConfig */
     gboolean is_removable;
+    LuDevice device;
     guint8 changeable_mode; /* MODE_BIT of what MODE SELECT may change here */
     Worker **workers;
     guint n_workers;
@@ -147,14 +164,15 @@ struct Lu {
     gboolean is_starting;     /* the first one is being begun */
     LuState state;
     guint8 default_mode;
-    guint8 saved_mode;
     LuStatistics log_base; /* what LOG SELECT has reset the counters at */
     LuNotes *notes;
+    LuMediumNote medium_note;
     Reservations *reservations;
     ReservationChange change; /* under way while @next is set */
     LuPersist persist;
-    gboolean can_keep; /* reservations, over a loss of power */
-    guint16 *ports;    /* relative target ports that lead here */
+    LuPersist mode_persist;
+    gboolean can_keep; /* reservations and saved mode parameters, over a loss of power */
+    LuPort *ports;     /* that lead here */
     guint n_ports;
     List range_queue;
     RangeLock range_locks[LU_RANGE_LOCKS];
@@ -172,11 +190,15 @@ struct NexusLun {
     Lu *lu;
     LuShard *shard;
     guint16 lun;
+    guint64
+        serial; /* of the nexus: no two of its NexusLuns have the same, also one after the other */
     gboolean read_only;
-    gboolean is_leaving;    /* not in the map any more, waits for its commands */
-    gboolean is_preventing; /* the removal of the medium */
-    guint n_set_groups;     /* SET TARGET PORT GROUPS commands that are being carried out */
-    guint8 *echo;           /* NULL until it is first written */
+    gboolean is_leaving;       /* not in the map any more, waits for its commands */
+    gboolean is_preventing;    /* the removal of the medium */
+    guint8 media_event;        /* MediaEvent that was not fetched yet */
+    gboolean has_new_features; /* with the medium the profile has changed: the same */
+    guint n_set_groups;        /* SET TARGET PORT GROUPS commands that are being carried out */
+    guint8 *echo;              /* NULL until it is first written */
     guint32 echo_length;
     ListLink shard_link;
     ListLink leaving_link;
@@ -184,10 +206,12 @@ struct NexusLun {
     List waiting;    /* for task ordering, by age */
     guint n_special; /* ORDERED and HEAD OF QUEUE in @tasks */
     UnitAttentions attentions;
+    guint8 events; /* to be told by the transport: bits of a table in event.c */
     guint8 denied; /* 1 << PrClass: refused because of a reservation */
     gboolean holds_reserve;
     gboolean is_preempted; /* by the change under way */
     List copies;           /* CopyJob: see copy.h */
+    List rods;             /* RodJob: see rod.h */
 };
 
 struct Nexus {
@@ -197,12 +221,20 @@ struct Nexus {
     char *target_name;
     guint16 relative_target_port;
     guint16 target_port_group;
-    AluaState access; /* of that group */
+    gboolean has_queries;
+    guint16 version_descriptor;
+    gboolean (*tell)(gpointer user_data); /* or NULL */
+    gpointer tell_data;
+    gboolean luns_have_changed; /* the same, of all units at once */
+    guint next_event;           /* the unit to be looked at next */
+    AluaState access;           /* of that group */
     LunMap *map;
     NexusLun **luns; /* parallel to map->entries */
+    guint64 last_serial;
     List leaving;
     List tasks; /* commands to no logical unit */
     guint n_commands;
+    guint n_copies; /* EXTENDED COPY, under way */
     guint n_leaves; /* see nexus_leave() */
     void (*left)(gpointer user_data);
     gpointer left_data;
@@ -227,12 +259,23 @@ lu_block_size(const Lu *lu)
     return lu->info->block_size;
 }
 
+/* Whether there is a medium to read: not ejected, and its store is there */
+static inline gboolean
+lu_shard_has_medium(const LuShard *shard)
+{
+    return shard->lu->not_ready == SENSE_NONE && !shard->state.is_ejected;
+}
+
 /* nexus.c */
 NexusLun *nexus_find_lun(const Nexus *nexus, guint16 lun);
 void
 nexus_lun_idle(NexusLun *nexus_lun); /* its task set became empty: free it when it is leaving */
 ScsiCommand *
 nexus_lun_find_live(NexusLun *nexus_lun); /* a command that no abort has hit, or NULL */
+
+/* event.c */
+void nexus_lun_raise(NexusLun *nexus_lun, SenseCode code); /* a unit attention, told if it may be */
+void nexus_tell_luns(Nexus *nexus);                        /* other units are there than before */
 
 /* worker.c */
 void scsi_worker_make_runnable(ScsiWorker *scsi, ScsiCommand *command);
@@ -258,13 +301,24 @@ void lu_answer_home(LuShard *shard, MessageFn deliver);
 /* lu.c */
 void lu_state_reset(Lu *lu);                                   /* home: as after power on */
 void lu_shard_set_state(LuShard *shard, const LuState *state); /* on its worker */
+void nexus_lun_set_media_event(NexusLun *nexus_lun, MediaEvent event);
+void lu_tell_medium(Lu *lu);              /* home: it was ejected or loaded */
+SenseCode lu_ejected_sense(const Lu *lu); /* why there is nothing to read */
 void nexus_lun_set_preventing(NexusLun *nexus_lun, gboolean preventing); /* on its worker */
+void lu_persist_init(LuPersist *persist, Lu *lu, const LuConfig *config, LuPersistFn fn,
+                     MessageFn stored);
+void lu_persist_send(LuPersist *persist); /* home: text and keep are set; @stored comes later */
+
+/* lu-mode.c */
+void lu_mode_init(Lu *lu,
+                  const LuConfig *config); /* the saved mode parameters, from the defaults */
+char *lu_mode_format(guint8 mode);         /* their stored form */
 
 static inline gboolean
 nexus_lun_is_protected(const NexusLun *nexus_lun)
 {
     return nexus_lun->read_only || nexus_lun->lu->info->read_only ||
-           lu_state_has(&nexus_lun->shard->state, MODE_SWP);
+           nexus_lun->shard->state.read_only || lu_state_has(&nexus_lun->shard->state, MODE_SWP);
 }
 
 static inline LuShard *

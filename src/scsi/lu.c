@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "scsi/lu-change.h"
 #include "scsi/lu-shard.h"
 #include "scsi/range-lock.h"
 
@@ -21,6 +22,45 @@ shard_init(LuShard *shard, Lu *lu, Worker *worker)
 }
 
 /*
+ * What is kept
+ */
+
+void
+lu_persist_init(LuPersist *persist, Lu *lu, const LuConfig *config, LuPersistFn fn,
+                MessageFn stored)
+{
+    *persist = (LuPersist){
+        .lu = lu,
+        .stored = stored,
+        .to = config->persist_to,
+        .fn = fn,
+        .user_data = config->persist_data,
+    };
+}
+
+/* On the thread that stores */
+static void
+on_persist(Message *message)
+{
+    LuPersist *persist = list_entry(message, LuPersist, message);
+
+    persist->fn(persist, persist->user_data);
+}
+
+void
+lu_persist_send(LuPersist *persist)
+{
+    mailbox_send(persist->to, &persist->message, on_persist);
+}
+
+void
+lu_persisted(LuPersist *persist, gboolean success)
+{
+    persist->success = success;
+    worker_send(persist->lu->workers[persist->lu->home], &persist->message, persist->stored);
+}
+
+/*
  * State
  */
 
@@ -30,6 +70,8 @@ lu_shard_set_state(LuShard *shard, const LuState *state)
     const Lu *lu = shard->lu;
 
     shard->state = *state;
+    if (shard->n_rods != 0)
+        rod_shard_state_changed(shard);
     backstore_take_size(lu->store, shard->worker, state->size);
     backstore_set_write_through(lu->store, shard->worker,
                                 lu->info->write_cache && !lu_state_has(state, MODE_WCE));
@@ -38,7 +80,7 @@ lu_shard_set_state(LuShard *shard, const LuState *state)
 void
 lu_state_reset(Lu *lu)
 {
-    lu->state.mode = lu->saved_mode;
+    lu->state.mode = lu->state.saved_mode;
     lu->state.power_condition = POWER_ACTIVE;
 }
 
@@ -52,16 +94,72 @@ nexus_lun_set_preventing(NexusLun *nexus_lun, gboolean preventing)
     nexus_lun->shard->n_preventing += preventing ? 1 : -1;
 }
 
-static void
-state_init(Lu *lu)
+SenseCode
+lu_ejected_sense(const Lu *lu)
 {
-    lu->changeable_mode = MODE_BIT(MODE_D_SENSE) | MODE_BIT(MODE_SWP);
+    return lu->device == LU_CDROM ? SENSE_MEDIUM_NOT_PRESENT_OPEN : SENSE_MEDIUM_NOT_PRESENT;
+}
+
+/* A request to eject is told only where nothing newer has happened */
+void
+nexus_lun_set_media_event(NexusLun *nexus_lun, MediaEvent event)
+{
+    nexus_lun->media_event = (guint8)event;
+    if (event != MEDIA_EJECT_REQUEST)
+        nexus_lun->has_new_features = TRUE;
+}
+
+/* Home again: perhaps it has changed meanwhile */
+static void
+on_medium_told(Message *message)
+{
+    LuMediumNote *note = list_entry(message, LuMediumNote, message);
+
+    note->is_out = FALSE;
+    lu_tell_medium(note->lu);
+    lu_shard_check_released(&note->lu->shards[note->lu->home]);
+}
+
+/* On the thread that wants to know */
+static void
+on_medium_note(Message *message)
+{
+    LuMediumNote *note = list_entry(message, LuMediumNote, message);
+    Lu *lu = note->lu;
+
+    note->fn(lu, note->told, note->user_data);
+    worker_send(lu->workers[lu->home], &note->message, on_medium_told);
+}
+
+void
+lu_tell_medium(Lu *lu)
+{
+    LuMediumNote *note = &lu->medium_note;
+
+    if (note->fn == NULL || note->is_out || note->told == lu->state.is_ejected)
+        return;
+
+    note->is_out = TRUE;
+    note->told = lu->state.is_ejected;
+    mailbox_send(note->to, &note->message, on_medium_note);
+}
+
+static void
+state_init(Lu *lu, const LuConfig *config)
+{
+    lu->changeable_mode = MODE_BIT(MODE_D_SENSE) | MODE_BIT(MODE_SWP) | MODE_BIT(MODE_TAS) |
+                          MODE_BIT(MODE_QERR_ABORT) | MODE_BIT(MODE_QERR_OWN);
+    /* TAS: a node that is fenced hears at once that its commands are gone, not by its timeouts */
+    lu->default_mode = MODE_BIT(MODE_TAS);
     if (lu->info->write_cache) {
         lu->changeable_mode |= MODE_BIT(MODE_WCE);
-        lu->default_mode = MODE_BIT(MODE_WCE);
+        lu->default_mode |= MODE_BIT(MODE_WCE);
     }
+    /* Nothing is lost when a drive gets another medium, and so another Lu */
+    if (lu->device == LU_CDROM)
+        lu->changeable_mode = 0;
 
-    lu->saved_mode = lu->default_mode;
+    lu_mode_init(lu, config);
     lu->state.size = lu->info->size;
     lu->notes = g_new0(LuNotes, 1);
     lu_state_reset(lu);
@@ -85,7 +183,14 @@ lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_worke
     lu->lenient_cdb = config->lenient_cdb;
     lu->not_ready = config->not_ready;
     lu->known_size = config->known_size;
-    lu->is_removable = config->removable;
+    lu->device = config->device;
+    lu->is_removable = config->removable || lu->device == LU_CDROM;
+    lu->state.is_ejected = config->is_ejected && lu->is_removable;
+    lu->medium_note = (LuMediumNote){ .lu = lu,
+                                      .fn = config->medium_fn,
+                                      .user_data = config->medium_data,
+                                      .to = config->medium_to,
+                                      .told = lu->state.is_ejected };
     lu->workers = workers;
     lu->n_workers = n_workers;
     lu->home = home;
@@ -93,9 +198,10 @@ lu_new(const LuConfig *config, Backstore *store, Worker **workers, guint n_worke
     for (guint i = 0; i < n_workers; i++)
         shard_init(&lu->shards[i], lu, workers[i]);
     list_init(&lu->resets);
-    state_init(lu);
+    state_init(lu, config);
     range_lock_init(lu);
     reservation_lu_init(lu, config);
+    lu_change_lu_init(lu, config);
     lu_erase_init(lu, config);
     return lu;
 }
@@ -108,6 +214,8 @@ lu_free(Lu *lu)
 
     for (guint i = 0; i < lu->n_workers; i++)
         g_assert(list_is_empty(&lu->shards[i].nexus_luns));
+    for (guint i = 0; i < lu->n_workers; i++)
+        rod_shard_deinit(&lu->shards[i]);
 
     reservation_lu_deinit(lu);
     range_lock_deinit(lu);

@@ -25,7 +25,7 @@ typedef struct ScsiCommand ScsiCommand;
 typedef struct LuPersist LuPersist;
 
 /**
- * LuPersistFn - keep the reservations of a logical unit
+ * LuPersistFn - keep the reservations, or what else it says, of a logical unit
  *
  * Called on the thread that drains LuConfig.persist_to, with every change before it is in force. The
  * text, NULL when there is nothing in it, is for the unit that takes this one's place while the
@@ -56,6 +56,23 @@ gboolean lu_check_reservations(const char *text, gsize size, GError **ret_error)
 /* The same for LuConfig.erase */
 gboolean lu_check_erase(const char *text, gsize size, GError **ret_error);
 
+/* What a unit is for initiators */
+typedef enum {
+    LU_DISK,
+    LU_CDROM, /* reads only; the medium is removable */
+} LuDevice;
+
+/**
+ * LuMediumFn - an initiator has ejected the medium, or loaded it again
+ *
+ * On the thread that drains LuConfig.medium_to. Of several changes in a row only the last one may be
+ * told.
+ */
+typedef void (*LuMediumFn)(Lu *lu, gboolean is_ejected, gpointer user_data);
+
+/* The same for LuConfig.modes */
+gboolean lu_check_modes(const char *text, gsize size, GError **ret_error);
+
 typedef struct {
     const char *name;     /* of the backstore, for messages */
     guint8 uuid[16];      /* the identity from which NAA, serial and designators are made */
@@ -74,12 +91,20 @@ typedef struct {
     LuPersistFn persist_erase; /* the same for SANITIZE and FORMAT UNIT; NULL: ends with the unit */
     const char *erase;         /* what was stored, checked by lu_check_erase(), or NULL: goes on */
     gsize erase_size;
+    LuPersistFn persist_modes; /* the same for saved mode parameters */
+    const char *modes; /* what was stored, checked by lu_check_modes(), or NULL: the defaults */
+    gsize modes_size;
     const char *reservations; /* what was stored, checked by lu_check_reservations(), or NULL */
     gsize reservations_size;
     gboolean is_power_on; /* that was before a loss of power */
-    gboolean removable;   /* the medium can be ejected and loaded */
-    SenseCode not_ready;  /* NONE: ready; else there is no medium, and this is why */
-    guint64 known_size;   /* not ready: bytes that initiators were told before; 0: they were not */
+    LuDevice device;
+    gboolean removable;   /* the medium can be ejected and loaded; always so on LU_CDROM */
+    gboolean is_ejected;  /* the unit begins with the medium out: removable ones only */
+    LuMediumFn medium_fn; /* NULL: nobody wants to know */
+    gpointer medium_data;
+    Mailbox *medium_to;
+    SenseCode not_ready; /* NONE: ready; else there is no medium, and this is why */
+    guint64 known_size;  /* not ready: bytes that initiators were told before; 0: they were not */
 } LuConfig;
 
 typedef struct {
@@ -130,6 +155,35 @@ typedef void (*LuResizedFn)(Lu *lu, gboolean success, gpointer user_data);
  */
 void lu_set_size(Lu *lu, guint64 size, Mailbox *reply_to, LuResizedFn done, gpointer user_data);
 
+/**
+ * lu_set_read_only() - let initiators write no more, or again, and tell them
+ *
+ * Once @done is called for a unit that is read-only nothing is being written. It gets FALSE when nothing
+ * was changed because the medium is being erased. A store that was opened for reading stays so.
+ */
+void lu_set_read_only(Lu *lu, gboolean read_only, Mailbox *reply_to, LuResizedFn done,
+                      gpointer user_data);
+
+typedef enum {
+    LU_EJECTED,
+    LU_EJECT_PREVENTED, /* an initiator prevents it; all are told that it is wanted */
+    LU_EJECT_ERASING,   /* the medium is being erased */
+} LuEjectResult;
+
+typedef void (*LuEjectedFn)(Lu *lu, LuEjectResult result, gpointer user_data);
+
+/**
+ * lu_eject() - hide the medium of a removable unit from initiators
+ * @force: also when one of them prevents that
+ *
+ * Once @done is called with LU_EJECTED nothing of the medium is being read or written. medium_fn is
+ * not called.
+ */
+void lu_eject(Lu *lu, gboolean force, Mailbox *reply_to, LuEjectedFn done, gpointer user_data);
+
+/* The reverse: initiators find it loaded */
+void lu_load(Lu *lu, Mailbox *reply_to, LuReleasedFn done, gpointer user_data);
+
 /* On the worker @worker_index: its part of the counters */
 void lu_get_statistics(const Lu *lu, guint worker_index, LuStatistics *ret_statistics);
 
@@ -165,8 +219,16 @@ void lu_get_reservation(Lu *lu, Mailbox *reply_to, LuReservationFn done, gpointe
 /* Remove all registrations and reservations; @done with FALSE when that could not be stored */
 void lu_clear_reservations(Lu *lu, Mailbox *reply_to, LuClearedFn done, gpointer user_data);
 
+typedef struct {
+    guint16 relative_port; /* of two targets it may be the same */
+    guint32 target;        /* lu_target_id() */
+} LuPort;
+
 /* The target ports through which the unit can be reached: what ALL_TG_PT means. Control thread. */
-void lu_set_target_ports(Lu *lu, const guint16 *relative_ports, guint n_ports);
+void lu_set_target_ports(Lu *lu, const LuPort *ports, guint n_ports);
+
+/* What stands for a target where its name would be too long; never 0 */
+guint32 lu_target_id(const char *target_name);
 
 /* Whether both have one identity: for initiators they are one unit at different times */
 gboolean lu_is_same_unit(const Lu *a, const Lu *b);
@@ -206,6 +268,7 @@ typedef enum {
 /* A target port group as initiators see it */
 typedef struct {
     guint16 tag;
+    guint16 relative_port; /* relative identifier of its target port; 0: the one of the nexus */
     AluaState state;
     AluaStatus status;
     gboolean preferred;

@@ -4,9 +4,18 @@
 /*
  * The medium in the unit: start, stop, eject, load, prevent its removal
  *
- * There is nothing to spin up or down, and other nexuses may be using the unit:
- * a stop makes sure of the data, as it would on a disk, and the unit stays
- * ready. A power condition is only remembered, for REQUEST SENSE.
+ * There is nothing to spin up or down. A disk that was stopped is nevertheless
+ * stopped, for all nexuses, as SBC has it: what wants the medium ends in NOT
+ * READY, initializing command required, until somebody starts it or the unit is
+ * reset. Initiators that share a unit must therefore not stop it on their way
+ * out (Linux does so only with manage_start_stop); one that finds it stopped
+ * when it attaches starts it again. Commands under way have ended before the
+ * stop is answered, and what was acknowledged is durable then. A drive for
+ * compact discs would spin up by itself: there a stop makes sure of the data
+ * and no more, and so it does on a lenient unit, which takes reserved power
+ * conditions too. Idle and standby are only remembered, for REQUEST SENSE. IMMED
+ * is answered at the end as well: the flush may fail, and no later command could
+ * tell.
  *
  * Where the medium is removable it can be ejected: from then on it is hidden
  * from everybody until it is loaded again. Each nexus has a flag that prevents
@@ -22,12 +31,14 @@
 #define LOEJ     0x02
 #define NO_FLUSH 0x04
 
-/* Values of POWER CONDITION; what is not here is taken and has no effect, as START and LOEJ with it */
+/* Values of POWER CONDITION; beside all but the first START and LOEJ mean nothing. The others are
+ * reserved or obsolete, and there is only one idle and one standby condition. */
 enum {
     CONDITION_START_VALID = 0x0,
     CONDITION_ACTIVE = 0x1,
     CONDITION_IDLE = 0x2,
     CONDITION_STANDBY = 0x3,
+    CONDITION_LU_CONTROL = 0x7,
     CONDITION_FORCE_IDLE = 0xa,
     CONDITION_FORCE_STANDBY = 0xb,
 };
@@ -60,21 +71,28 @@ run_change(ScsiCommand *command, void (*ask)(LuShard *), gboolean (*update)(Lu *
  * Power conditions
  */
 
-static PowerCondition
-wanted_condition(const ScsiCommand *command, PowerCondition now)
+/* FALSE: there is no such condition */
+static gboolean
+get_condition(const ScsiCommand *command, PowerCondition *ret_condition)
 {
     switch (command->cdb[4] >> 4) {
     case CONDITION_START_VALID:
+        *ret_condition = command->cdb[4] & START ? POWER_ACTIVE : POWER_STOPPED;
+        return TRUE;
     case CONDITION_ACTIVE:
-        return POWER_ACTIVE;
+    case CONDITION_LU_CONTROL:
+        *ret_condition = POWER_ACTIVE;
+        return TRUE;
     case CONDITION_IDLE:
     case CONDITION_FORCE_IDLE:
-        return POWER_IDLE;
+        *ret_condition = POWER_IDLE;
+        return TRUE;
     case CONDITION_STANDBY:
     case CONDITION_FORCE_STANDBY:
-        return POWER_STANDBY;
+        *ret_condition = POWER_STANDBY;
+        return TRUE;
     default:
-        return now;
+        return FALSE;
     }
 }
 
@@ -82,9 +100,11 @@ static gboolean
 update_condition(Lu *lu, LuChange *change)
 {
     PowerCondition before = (PowerCondition)lu->state.power_condition;
+    PowerCondition condition = before;
 
-    lu->state.power_condition = (guint8)wanted_condition(change->command, before);
-    return lu->state.power_condition != before;
+    (void)get_condition(change->command, &condition);
+    lu->state.power_condition = (guint8)condition;
+    return condition != before;
 }
 
 static void
@@ -97,42 +117,100 @@ set_condition(ScsiCommand *command)
  * Eject and load
  */
 
-static void
-ask_preventing(LuShard *shard)
+void
+lu_ask_preventing(LuShard *shard)
 {
     shard->asked.is_preventing = shard->n_preventing > 0;
 }
 
+gboolean
+lu_is_prevented(const Lu *lu)
+{
+    for (guint i = 0; i < lu->n_workers; i++) {
+        if (lu->shards[i].asked.is_preventing)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A drive without a medium moves its tray only. Of a disk the flag holds loading too, as initiators
+ * that test it expect; a drive lets its tray be closed. */
 static gboolean
 update_medium(Lu *lu, LuChange *change)
 {
     gboolean load = (change->command->cdb[4] & START) != 0;
+    gboolean has_medium = lu->not_ready == SENSE_NONE;
 
-    for (guint i = 0; i < lu->n_workers; i++) {
-        if (lu->shards[i].asked.is_preventing) {
-            change->result = SENSE_REMOVAL_PREVENTED;
-            return FALSE;
-        }
+    if ((!load || lu->device == LU_DISK) && lu_is_prevented(lu)) {
+        change->result = SENSE_REMOVAL_PREVENTED;
+        return FALSE;
     }
 
     if (lu->state.is_ejected != load)
         return FALSE;
 
     lu->state.is_ejected = !load;
-    if (load)
-        change->attention = SENSE_NOT_READY_TO_READY;
+    if (has_medium) {
+        change->media_event = load ? MEDIA_NEW : MEDIA_REMOVED;
+        if (load)
+            change->attention = SENSE_NOT_READY_TO_READY;
+    }
+    lu_tell_medium(lu);
     return TRUE;
 }
 
 static void
 move_medium(ScsiCommand *command)
 {
-    run_change(command, ask_preventing, update_medium);
+    run_change(command, lu_ask_preventing, update_medium);
 }
 
 /*
  * START STOP UNIT
  */
+
+static void
+on_stopped_flushed(ScsiCommand *command)
+{
+    if (command->io.result < 0)
+        scsi_command_fail_io(command, command->io.result, TRUE, 0);
+    else
+        scsi_command_finish(command, SCSI_GOOD);
+}
+
+static gboolean
+starts_by_itself(const Lu *lu)
+{
+    return lu->device == LU_CDROM || lu->lenient_cdb;
+}
+
+static gboolean
+is_flush_wanted(const ScsiCommand *command)
+{
+    return !(command->cdb[4] & NO_FLUSH) && !scsi_command_lu(command)->info->read_only;
+}
+
+/* Everything that was under way has ended: nothing can be acknowledged after the flush */
+static void
+on_stopped(ScsiCommand *command)
+{
+    if (is_flush_wanted(command))
+        scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_stopped_flushed);
+    else
+        scsi_command_finish(command, SCSI_GOOD);
+}
+
+static void
+stop(ScsiCommand *command)
+{
+    LuChange *change = lu_change_new(command);
+
+    if (change == NULL)
+        return;
+
+    change->update = update_condition;
+    lu_change_run(change, on_stopped);
+}
 
 /* What follows the flush, or comes without one */
 static void
@@ -144,8 +222,10 @@ carry_out(ScsiCommand *command)
         move_medium(command);
     else if (command->cdb[4] & START)
         set_condition(command);
-    else
+    else if (starts_by_itself(scsi_command_lu(command)))
         scsi_command_finish(command, SCSI_GOOD);
+    else
+        stop(command);
 }
 
 static void
@@ -162,12 +242,14 @@ wants_flush(const ScsiCommand *command)
 {
     guint condition = command->cdb[4] >> 4;
 
-    if (command->cdb[4] & NO_FLUSH || scsi_command_lu(command)->info->read_only)
+    if (!is_flush_wanted(command))
         return FALSE;
 
-    return condition == CONDITION_START_VALID
-               ? !(command->cdb[4] & START)
-               : condition == CONDITION_STANDBY || condition == CONDITION_FORCE_STANDBY;
+    /* A stop of a disk flushes when nothing else is under way any more */
+    if (condition == CONDITION_START_VALID)
+        return !(command->cdb[4] & START) &&
+               (command->cdb[4] & LOEJ || starts_by_itself(scsi_command_lu(command)));
+    return condition == CONDITION_STANDBY || condition == CONDITION_FORCE_STANDBY;
 }
 
 void
@@ -175,11 +257,21 @@ sbc_start_stop_unit(ScsiCommand *command)
 {
     gboolean has_condition = command->cdb[4] >> 4 != CONDITION_START_VALID;
     gboolean moves = !has_condition && command->cdb[4] & LOEJ;
+    const LuShard *shard = command->nexus_lun->shard;
+    PowerCondition condition;
 
-    if (moves && !scsi_command_lu(command)->is_removable)
+    if (!get_condition(command, &condition) && shard->lu->lenient_cdb)
+        scsi_command_finish(command, SCSI_GOOD);
+    else if (!get_condition(command, &condition))
+        scsi_command_fail_field(command, 4, 7);
+    else if (command->cdb[3] != 0)
+        scsi_command_fail_field(command, 3, 3); /* POWER CONDITION MODIFIER */
+    else if (moves && !scsi_command_lu(command)->is_removable)
         scsi_command_fail_field(command, 4, 1);
-    else if (!moves && !has_condition && command->nexus_lun->shard->state.is_ejected)
-        scsi_command_fail(command, SENSE_MEDIUM_NOT_PRESENT);
+    else if (!moves && !has_condition && shard->state.is_ejected)
+        scsi_command_fail(command, lu_ejected_sense(shard->lu));
+    else if (!moves && !has_condition && shard->lu->not_ready != SENSE_NONE)
+        scsi_command_fail(command, shard->lu->not_ready);
     else if (wants_flush(command))
         scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
     else

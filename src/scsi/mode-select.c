@@ -10,6 +10,10 @@
  * which the home worker merges into the state of the unit; so two initiators
  * that change different bits at once do not undo each other.
  *
+ * With SP all that can be saved is saved, which is what is in force after the
+ * change. It is on stable storage before the change is made, so that a command
+ * that could not save has changed nothing.
+ *
  * When the write cache is turned off, what was acknowledged before is flushed
  * before the command ends.
  */
@@ -29,6 +33,7 @@
 typedef struct {
     guint8 mask;
     guint8 values;
+    gboolean saves;
     gboolean needs_flush; /* by the home worker */
 } Wanted;
 
@@ -106,6 +111,9 @@ parse_header(Parser *parser)
     return descriptor == 0 || parse_descriptor(parser, descriptor);
 }
 
+#define SP           0x01
+#define CONTROL_QERR 3 /* the byte */
+
 static gboolean
 check_page(const Parser *parser, const ModePage *page)
 {
@@ -123,6 +131,8 @@ check_page(const Parser *parser, const ModePage *page)
             return fail_parameter(parser, parser->position + i, g_bit_nth_msf(refused, -1));
     }
 
+    if (!mode_bits_are_valid(mode_page_decode(page, data)))
+        return fail_parameter(parser, parser->position + CONTROL_QERR, 2);
     return TRUE;
 }
 
@@ -193,49 +203,84 @@ on_flushed(ScsiCommand *command)
 static void
 on_changed(ScsiCommand *command)
 {
-    const Wanted *wanted = (const Wanted *)(gpointer)lu_change_of(command)->room;
+    const LuChange *change = lu_change_of(command);
+    const Wanted *wanted = (const Wanted *)(gconstpointer)change->room;
 
-    if (wanted->needs_flush)
+    if (change->result != SENSE_NONE)
+        scsi_command_fail(command, change->result);
+    else if (wanted->needs_flush)
         scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
     else
         spc_finish_list(command);
 }
 
-/* Home */
+/* Home: what will be in force */
+static guint8
+merge(const Lu *lu, const Wanted *wanted)
+{
+    return (lu->state.mode & (guint8)~wanted->mask) | (wanted->values & wanted->mask);
+}
+
+static char *
+record(const Lu *lu, const LuChange *change)
+{
+    return lu_mode_format(merge(lu, (const Wanted *)(gconstpointer)change->room));
+}
+
 static gboolean
 update(Lu *lu, LuChange *change)
 {
     Wanted *wanted = (Wanted *)(gpointer)change->room;
-    guint8 before = lu->state.mode;
+    LuState before = lu->state;
 
-    lu->state.mode = (before & (guint8)~wanted->mask) | (wanted->values & wanted->mask);
-    wanted->needs_flush = (before & (guint8)~lu->state.mode & MODE_BIT(MODE_WCE)) != 0;
-    return lu->state.mode != before;
+    lu->state.mode = merge(lu, wanted);
+    if (wanted->saves)
+        lu->state.saved_mode = lu->state.mode;
+    if (lu->state.mode != before.mode)
+        change->attention = SENSE_MODE_PARAMETERS_CHANGED;
+
+    wanted->needs_flush = (before.mode & (guint8)~lu->state.mode & MODE_BIT(MODE_WCE)) != 0;
+    return lu->state.mode != before.mode || lu->state.saved_mode != before.saved_mode;
+}
+
+static void
+run_change(ScsiCommand *command, const Wanted *wanted)
+{
+    LuChange *change = lu_change_new(command);
+
+    if (change == NULL)
+        return;
+
+    memcpy(change->room, wanted, sizeof(*wanted));
+    change->update = update;
+    change->record = wanted->saves ? record : NULL;
+    lu_change_run(change, on_changed);
+}
+
+static gboolean
+wants_saving(const ScsiCommand *command)
+{
+    return (command->cdb[1] & SP) != 0;
 }
 
 static void
 on_list(ScsiCommand *command)
 {
     Parser parser = { .command = command, .end = command->data_length };
-    LuChange *change;
 
+    parser.wanted.saves = wants_saving(command);
     command->done_bytes = command->data_length;
-    if (!parse(&parser))
-        return;
-
-    change = lu_change_new(command);
-    if (change == NULL)
-        return;
-
-    memcpy(change->room, &parser.wanted, sizeof(parser.wanted));
-    change->update = update;
-    change->attention = SENSE_MODE_PARAMETERS_CHANGED;
-    lu_change_run(change, on_changed);
+    if (parse(&parser))
+        run_change(command, &parser.wanted);
 }
 
 void
 mode_select(ScsiCommand *command)
 {
-    spc_receive_list(command, command->op->cdb_length == 10 ? 8 : 4, LIST_LENGTH_MAX, mode_select,
-                     on_list);
+    /* Without a list there is nothing to change, but what is in force can be saved */
+    if (command->data_out_length == 0 && wants_saving(command))
+        run_change(command, &(Wanted){ .saves = TRUE });
+    else
+        spc_receive_list(command, command->op->cdb_length == 10 ? 8 : 4, LIST_LENGTH_MAX,
+                         mode_select, on_list);
 }

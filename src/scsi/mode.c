@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "scsi/handlers.h"
+#include "scsi/mmc.h"
 #include "scsi/operation.h"
 #include "util/bytes.h"
 
@@ -43,7 +44,7 @@ encode_nothing(const Lu *lu, guint8 *page)
 static void
 encode_control(const Lu *lu, guint8 *page)
 {
-    page[2] = 0x20; /* TST=001b: a task set for each nexus */
+    page[2] = 0x20; /* TST=001b: a task set for each nexus; without ACA, TMF_ONLY means nothing */
     page[3] = 0x10; /* queue algorithm modifier: unrestricted reordering */
 }
 
@@ -61,14 +62,17 @@ encode_exceptions(const Lu *lu, guint8 *page)
 
 /* clang-format off */
 static const ModePage pages[] = {
-    { 0x01, 0x00, 0x0a, FALSE, encode_error_recovery },
-    { 0x02, 0x00, 0x0e, FALSE, encode_nothing },           /* disconnect-reconnect */
-    { 0x08, 0x00, 0x12, FALSE, encode_nothing },           /* caching */
-    { 0x0a, 0x00, 0x0a, FALSE, encode_control },
-    { 0x0a, 0x01, 0x1c, FALSE, encode_control_extension },
-    { 0x1a, 0x00, 0x26, FALSE, encode_nothing },           /* power condition: no timer runs */
-    { 0x1c, 0x00, 0x0a, FALSE, encode_exceptions },
-    { 0x1c, 0x02, 0x0c, TRUE,  encode_nothing },           /* logical block provisioning: no thresholds */
+    { 0x01, 0x00, 0x0a, FALSE, encode_error_recovery, PAGE_OF_DISKS },
+    { 0x01, 0x00, 0x0a, FALSE, encode_nothing, PAGE_OF_DRIVES },
+    { 0x02, 0x00, 0x0e, FALSE, encode_nothing, PAGE_OF_DISKS }, /* disconnect-reconnect */
+    { 0x08, 0x00, 0x12, FALSE, encode_nothing, PAGE_OF_DISKS }, /* caching */
+    { 0x0a, 0x00, 0x0a, FALSE, encode_control, PAGE_OF_BOTH },
+    { 0x0a, 0x01, 0x1c, FALSE, encode_control_extension, PAGE_OF_DISKS },
+    { 0x1a, 0x00, 0x0a, FALSE, encode_nothing, PAGE_OF_DRIVES },
+    { 0x1a, 0x00, 0x26, FALSE, encode_nothing, PAGE_OF_DISKS }, /* power condition: no timer runs */
+    { 0x1c, 0x00, 0x0a, FALSE, encode_exceptions, PAGE_OF_BOTH },
+    { 0x1c, 0x02, 0x0c, TRUE,  encode_nothing, PAGE_OF_DISKS }, /* logical block provisioning: no thresholds */
+    { 0x2a, 0x00, 0x1e, FALSE, mmc_encode_capabilities, PAGE_OF_DRIVES },
 };
 
 /* Where the changeable bits are */
@@ -76,9 +80,12 @@ static const struct {
     ModeParameter parameter;
     guint8 code, byte, mask;
 } bits[] = {
-    { MODE_D_SENSE, 0x0a, 2, 0x04 },
-    { MODE_SWP,     0x0a, 4, 0x08 },
-    { MODE_WCE,     0x08, 2, 0x04 },
+    { MODE_D_SENSE,    0x0a, 2, 0x04 },
+    { MODE_SWP,        0x0a, 4, 0x08 },
+    { MODE_WCE,        0x08, 2, 0x04 },
+    { MODE_TAS,        0x0a, 5, 0x40 },
+    { MODE_QERR_ABORT, 0x0a, 3, 0x02 },
+    { MODE_QERR_OWN,   0x0a, 3, 0x04 },
 };
 /* clang-format on */
 
@@ -87,6 +94,8 @@ G_STATIC_ASSERT(G_N_ELEMENTS(bits) == MODE_N_PARAMETERS);
 static gboolean
 has_page(const Lu *lu, const ModePage *page)
 {
+    if (page->owner != PAGE_OF_BOTH && (page->owner == PAGE_OF_DRIVES) != (lu->device == LU_CDROM))
+        return FALSE;
     return !page->thin_only || lu->can_unmap;
 }
 
@@ -143,6 +152,19 @@ mode_page_decode(const ModePage *page, const guint8 *data)
     return mode;
 }
 
+/* What can be changed can be saved */
+static gboolean
+is_savable(const ModePage *page, const Lu *lu)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(bits); i++) {
+        if (page->code == bits[i].code && page->subpage == 0 &&
+            lu->changeable_mode & MODE_BIT(bits[i].parameter))
+            return TRUE;
+    }
+
+    return FALSE;
+}
+
 /*
  * MODE SENSE
  */
@@ -152,18 +174,26 @@ encode_page(const ModePage *page, const ScsiCommand *command, PageControl contro
 {
     const LuShard *shard = command->nexus_lun->shard;
     const Lu *lu = shard->lu;
+    guint length = 0;
 
     switch (control) {
     case PC_CHANGEABLE:
-        return mode_page_encode_changeable(page, lu->changeable_mode, data);
+        length = mode_page_encode_changeable(page, lu->changeable_mode, data);
+        break;
     case PC_DEFAULT:
-        return mode_page_encode(page, lu, lu->default_mode, data);
+        length = mode_page_encode(page, lu, lu->default_mode, data);
+        break;
     case PC_SAVED:
+        length = mode_page_encode(page, lu, shard->state.saved_mode, data);
+        break;
     case PC_CURRENT:
+        length = mode_page_encode(page, lu, shard->state.mode, data);
         break;
     }
 
-    return mode_page_encode(page, lu, shard->state.mode, data);
+    if (is_savable(page, lu))
+        data[0] |= MODE_PAGE_PS;
+    return length;
 }
 
 /* Returns the bytes written, 0 when there is no such page */
@@ -206,6 +236,8 @@ encode_block_descriptor(const ScsiCommand *command, gboolean is_long, guint8 *da
 static guint8
 device_specific(const ScsiCommand *command)
 {
+    if (scsi_command_lu(command)->device == LU_CDROM)
+        return 0;
     return DEVICE_SPECIFIC_DPOFUA |
            (nexus_lun_is_protected(command->nexus_lun) ? DEVICE_SPECIFIC_WP : 0);
 }
@@ -215,8 +247,9 @@ static guint32
 encode_parameters(const ScsiCommand *command, guint8 *data)
 {
     gboolean is_ten = command->op->cdb_length == 10;
-    gboolean has_descriptor = (command->cdb[1] & 0x08) == 0; /* DBD */
-    gboolean is_long = is_ten && (command->cdb[1] & 0x10);   /* LLBAA */
+    gboolean has_descriptor = !(command->cdb[1] & 0x08) && /* DBD */
+                              scsi_command_lu(command)->device == LU_DISK;
+    gboolean is_long = is_ten && (command->cdb[1] & 0x10); /* LLBAA */
     guint32 header = is_ten ? 8 : 4;
     guint32 descriptor = 0, n;
 
@@ -246,11 +279,6 @@ mode_sense(ScsiCommand *command)
 {
     guint8 code = command->cdb[2] & 0x3f, subpage = command->cdb[3];
     guint32 length;
-
-    if (command->cdb[2] >> 6 == PC_SAVED) {
-        scsi_command_fail(command, SENSE_SAVING_NOT_SUPPORTED);
-        return;
-    }
 
     if (!scsi_command_take_zeroed(command, POOL_BUFFER_MIN, mode_sense))
         return;

@@ -23,6 +23,11 @@ typedef struct {
     guint16 length; /* after the header */
     gboolean thin_only;
     void (*encode)(const Lu *lu, guint8 *page);
+    enum {
+        PAGE_OF_DISKS,
+        PAGE_OF_DRIVES,
+        PAGE_OF_BOTH,
+    } owner;
 } ModePage;
 
 /* NULL: @lu has none */

@@ -20,6 +20,7 @@
 #include "scsi/alua.h"
 #include "scsi/copy.h"
 #include "scsi/lu-shard.h"
+#include "scsi/rod.h"
 
 static NexusLun *
 nexus_lun_new(Nexus *nexus, const LunEntry *entry)
@@ -31,12 +32,14 @@ nexus_lun_new(Nexus *nexus, const LunEntry *entry)
     nexus_lun->shard = lu_shard(entry->lu, nexus->worker);
     nexus_lun->shard->scsi = nexus->scsi;
     nexus_lun->lun = entry->lun;
+    nexus_lun->serial = ++nexus->last_serial;
     nexus_lun->read_only = entry->read_only;
     list_init(&nexus_lun->shard_link);
     list_init(&nexus_lun->leaving_link);
     list_init(&nexus_lun->tasks);
     list_init(&nexus_lun->waiting);
     list_init(&nexus_lun->copies);
+    list_init(&nexus_lun->rods);
     list_append(&nexus_lun->shard->nexus_luns, &nexus_lun->shard_link);
     unit_attention_raise(&nexus_lun->attentions, SENSE_POWER_ON);
     reservation_lun_init(nexus_lun);
@@ -52,6 +55,7 @@ nexus_lun_free(NexusLun *nexus_lun)
     g_assert(list_is_empty(&nexus_lun->waiting));
 
     copy_lun_deinit(nexus_lun);
+    rod_lun_deinit(nexus_lun);
     nexus_lun_set_preventing(nexus_lun, FALSE);
     reservation_lun_deinit(nexus_lun);
     list_unlink(&nexus_lun->shard_link);
@@ -74,7 +78,7 @@ nexus_lun_find_live(NexusLun *nexus_lun)
     list_foreach(link, &nexus_lun->tasks) {
         ScsiCommand *command = list_entry(link, ScsiCommand, link);
 
-        if (!command->aborted)
+        if (!command->aborted && command->state != SCSI_STATE_DONE)
             return command;
     }
 
@@ -155,6 +159,10 @@ nexus_new(Worker *worker, const NexusConfig *config, LunMap *map)
     nexus->target_name = g_strdup(config->target_name);
     nexus->relative_target_port = config->relative_target_port;
     nexus->target_port_group = config->target_port_group;
+    nexus->has_queries = config->has_queries;
+    nexus->version_descriptor = config->version_descriptor;
+    nexus->tell = config->tell;
+    nexus->tell_data = config->user_data;
     list_init(&nexus->leaving);
     list_init(&nexus->tasks);
 
@@ -196,6 +204,25 @@ known_size(const NexusLun *nexus_lun)
     return lu->not_ready != SENSE_NONE ? lu->known_size : nexus_lun->shard->state.size;
 }
 
+/* The same drive with another medium, or none: it has no mode parameters to lose. What is known of
+ * the medium's size is no longer true after 28/00 anyway. */
+static void
+succeed_drive(NexusLun *nexus_lun, const NexusLun *old)
+{
+    const LuShard *shard = nexus_lun->shard;
+    gboolean had_medium = lu_shard_has_medium(old->shard);
+
+    nexus_lun_set_preventing(nexus_lun, old->is_preventing);
+    nexus_lun->media_event = old->media_event;
+    nexus_lun->has_new_features = old->has_new_features;
+    if (lu_shard_has_medium(shard)) {
+        unit_attention_raise(&nexus_lun->attentions, SENSE_NOT_READY_TO_READY);
+        nexus_lun_set_media_event(nexus_lun, MEDIA_NEW);
+    } else if (had_medium) {
+        nexus_lun_set_media_event(nexus_lun, MEDIA_REMOVED);
+    }
+}
+
 /* @nexus_lun takes the place of @old, whose unit it is too */
 static void
 succeed(NexusLun *nexus_lun, const NexusLun *old)
@@ -206,6 +233,11 @@ succeed(NexusLun *nexus_lun, const NexusLun *old)
 
     /* With the old one went what power loss would have taken too: mode parameters, reservations */
     *attentions = old->attentions;
+    nexus_lun->events = old->events;
+    if (lu->device == LU_CDROM) {
+        succeed_drive(nexus_lun, old);
+        return;
+    }
     if (was_ready)
         unit_attention_raise(attentions, SENSE_POWER_ON);
     if (lu->not_ready != SENSE_NONE)
@@ -214,7 +246,7 @@ succeed(NexusLun *nexus_lun, const NexusLun *old)
     if (!was_ready)
         unit_attention_raise(attentions, SENSE_NOT_READY_TO_READY);
     if (known_size(old) != 0 && known_size(old) != nexus_lun->shard->state.size)
-        unit_attention_raise(attentions, SENSE_CAPACITY_CHANGED);
+        nexus_lun_raise(nexus_lun, SENSE_CAPACITY_CHANGED);
 }
 
 /* The NexusLun for an entry of the new map: the old one where number and unit are the same */
@@ -223,19 +255,20 @@ adopt(Nexus *nexus, const LunEntry *entry, gboolean luns_changed)
 {
     NexusLun *old = nexus_find_lun(nexus, entry->lun);
     NexusLun *nexus_lun = old;
+    gboolean was_protected = old != NULL && nexus_lun_is_protected(old);
 
     if (old == NULL || old->lu != entry->lu) {
         nexus_lun = nexus_lun_new(nexus, entry);
         if (old != NULL && lu_is_same_unit(old->lu, entry->lu))
             succeed(nexus_lun, old);
         else if (old != NULL)
-            unit_attention_raise(&nexus_lun->attentions, SENSE_INQUIRY_DATA_CHANGED);
+            nexus_lun_raise(nexus_lun, SENSE_INQUIRY_DATA_CHANGED);
     }
 
     /* MODE SENSE shows it */
-    if (nexus_lun == old && nexus_lun->read_only != entry->read_only)
-        unit_attention_raise(&nexus_lun->attentions, SENSE_MODE_PARAMETERS_CHANGED);
     nexus_lun->read_only = entry->read_only;
+    if (nexus_lun == old && was_protected != nexus_lun_is_protected(nexus_lun))
+        nexus_lun_raise(nexus_lun, SENSE_MODE_PARAMETERS_CHANGED);
     if (luns_changed)
         unit_attention_raise(&nexus_lun->attentions, SENSE_REPORTED_LUNS_CHANGED);
     return nexus_lun;
@@ -264,7 +297,7 @@ raise_access_changed(Nexus *nexus)
         NexusLun *nexus_lun = nexus->luns[i];
 
         if (nexus_lun->n_set_groups == 0)
-            unit_attention_raise(&nexus_lun->attentions, SENSE_ACCESS_STATE_CHANGED);
+            nexus_lun_raise(nexus_lun, SENSE_ACCESS_STATE_CHANGED);
     }
 }
 
@@ -283,8 +316,11 @@ nexus_set_map(Nexus *nexus, LunMap *map)
     nexus->map = map;
     nexus->access = alua_get_state(nexus);
     nexus->luns = luns;
+    nexus->next_event = 0;
     if (alua_has_changed(old_map, map))
         raise_access_changed(nexus);
+    if (luns_changed)
+        nexus_tell_luns(nexus);
 
     for (guint i = 0; i < old_map->n_entries; i++) {
         const NexusLun *now = nexus_find_lun(nexus, old_map->entries[i].lun);
@@ -295,6 +331,12 @@ nexus_set_map(Nexus *nexus, LunMap *map)
 
     g_free(old_luns);
     snapshot_unref(&old_map->snapshot);
+}
+
+const LunMap *
+nexus_get_map(const Nexus *nexus)
+{
+    return nexus->map;
 }
 
 guint

@@ -20,6 +20,13 @@ typedef struct {
     const char *target_name;
     guint16 relative_target_port; /* relative target port identifier */
     guint16 target_port_group;
+    gboolean has_queries;       /* the transport has the functions of RFC 7144: see report.c */
+    guint16 version_descriptor; /* of the transport, for INQUIRY; 0: iSCSI without a version */
+
+    /* There is something for nexus_take_event(); TRUE: it will be fetched. On the worker, from
+     * anywhere: it must not do more than remember that. NULL: the transport tells nothing. */
+    gboolean (*tell)(gpointer user_data);
+    gpointer user_data;
 } NexusConfig;
 
 /* @map: a reference is taken. Pending on each LU: 29/00. */
@@ -44,6 +51,21 @@ void nexus_free(Nexus *nexus);
  * (these are aborted). REPORTED LUNS DATA HAS CHANGED is raised on all. The old map is dropped.
  */
 void nexus_set_map(Nexus *nexus, LunMap *map);
+
+/**
+ * nexus_take_event() - the next asynchronous event that the transport shall tell
+ * @lun: of the logical unit
+ * @sense: what has happened, SCSI_SENSE_MAX bytes
+ *
+ * An event is told once, however often it happened since it was told last. The unit attention that
+ * came with it stays pending.
+ *
+ * Returns: the length of @sense; 0: there is nothing more
+ */
+guint8 nexus_take_event(Nexus *nexus, guint8 lun[8], guint8 *sense);
+
+/* The units that it sees now; borrowed */
+const LunMap *nexus_get_map(const Nexus *nexus);
 
 /* Commands begun and not ended, on all logical units */
 guint nexus_n_commands(const Nexus *nexus);

@@ -58,6 +58,16 @@ void scsi_command_io(ScsiCommand *command, IoKind kind, IoFlags flags, guint64 o
                      guint64 length, void *buffer, void (*resume)(ScsiCommand *));
 
 /**
+ * scsi_command_copy() - one request that reads a range of @source's unit and writes one of @destination's
+ *
+ * Both are inner commands of one worker that have passed the gates. They are in flight together;
+ * @resume is called for each, with the result in its own io. What keeps out either keeps out both.
+ * When one is ended before, the other is left alone: it waits for nothing and can be aborted.
+ */
+void scsi_command_copy(ScsiCommand *source, guint64 source_offset, ScsiCommand *destination,
+                       guint64 destination_offset, guint64 length, void (*resume)(ScsiCommand *));
+
+/**
  * scsi_command_atomic() - have the home worker change a range as one action
  * @compare: @length bytes, for RANGE_COMPARE_AND_WRITE
  * @buffer: @length bytes to write, or to merge by OR
@@ -93,6 +103,10 @@ void scsi_command_errand_ended(ScsiCommand *command, void (*resume)(ScsiCommand 
 /* Go on in a later round of the loop, for long operations on stores that answer at once */
 void scsi_command_yield(ScsiCommand *command, void (*resume)(ScsiCommand *));
 
+/* Begin an inner command of an operation that is in no table; its CDB says nothing */
+void scsi_command_begin_inner(ScsiCommand *command, const Operation *op, guint64 lba,
+                              guint64 n_blocks);
+
 /* A begun command that is not the initiator's, in a later round: past the gate of unit attentions and
  * task ordering */
 void scsi_command_run_inner(ScsiCommand *command);
@@ -107,7 +121,8 @@ scsi_command_lu(const ScsiCommand *command)
 static inline gboolean
 operation_is_supported(const Operation *operation, const Lu *lu)
 {
-    return (!(operation->flags & OP_NEEDS_UNMAP) || lu->can_unmap) &&
+    return operation->devices & 1U << lu->device &&
+           (!(operation->flags & OP_NEEDS_UNMAP) || lu->can_unmap) &&
            (!(operation->flags & OP_REMOVABLE) || lu->is_removable);
 }
 

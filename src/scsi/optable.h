@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "scsi/command.h"
+#include "scsi/lu.h"
 
 /*
  * The operation table: one row per (operation code, service action)
@@ -52,6 +53,12 @@ typedef enum {
     OP_ERASES = 1 << 13,       /* runs after that failed, to try again */
 } OperationFlags;
 
+/* On which units the operation exists */
+typedef enum {
+    ON_DISK = 1 << LU_DISK,
+    ON_CDROM = 1 << LU_CDROM,
+} OperationDevices;
+
 /* How many bytes of Data-Out the CDB asks for, in terms of the length field */
 typedef enum {
     OPERATION_OUT_NONE,
@@ -78,6 +85,7 @@ struct Operation {
     PrClass pr_class;
     AluaClass alua_class;
     OperationFlags flags;
+    OperationDevices devices;
     OperationField lba;
     OperationField length; /* blocks of OP_MEDIUM operations, else bytes */
     void (*exec)(ScsiCommand *command);

@@ -99,8 +99,8 @@ pr_in_report_capabilities(ScsiCommand *command)
     put_be16(data, 8);
     data[2] = 0x10 | 0x08 | 0x04; /* CRH, SIP_C, ATP_C */
     if (nexus_lun->lu->can_keep)
-        data[2] |= 0x01; /* PTPL_C */
-    data[3] = 0x80;      /* TMV */
+        data[2] |= 0x01;   /* PTPL_C */
+    data[3] = 0x80 | 0x40; /* TMV; ALLOW COMMANDS 100b: what SPC-4 allows is allowed */
     if (nexus_lun->shard->reservations->aptpl)
         data[3] |= 0x01;                        /* PTPL_A */
     data[4] = 0x80 | 0x40 | 0x20 | 0x08 | 0x02; /* the types 7, 6, 5, 3, 1 */

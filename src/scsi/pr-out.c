@@ -83,7 +83,7 @@ type_of(const PrRequest *request)
 
 /* The target ports to which a registration applies */
 typedef struct {
-    const guint16 *ports;
+    const LuPort *ports; /* beside that of the request, or also that one */
     guint n;
 } Ports;
 
@@ -91,7 +91,7 @@ static Ports
 ports_of(const PrRequest *request)
 {
     const Lu *lu = pr_lu(request);
-    Ports ports = { .ports = &request->nexus.port, .n = 1 };
+    Ports ports = { .ports = NULL, .n = 0 };
 
     if ((list_of(request)[20] & ALL_TG_PT) && lu->n_ports > 0)
         ports = (Ports){ .ports = lu->ports, .n = lu->n_ports };
@@ -142,8 +142,9 @@ register_on_ports(const PrRequest *request, Reservations *next, const NexusName 
         return FALSE;
 
     for (guint i = 0; i < ports.n; i++) {
-        other.port = ports.ports[i];
-        if (other.port != nexus->port && !register_one(request, next, &other))
+        other.port = ports.ports[i].relative_port;
+        other.target = ports.ports[i].target;
+        if (!nexus_name_equal(&other, nexus) && !register_one(request, next, &other))
             return FALSE;
     }
     return TRUE;
@@ -155,7 +156,7 @@ register_listed(PrRequest *request, const Reservations *now, Reservations *next)
 {
     const guint8 *list = list_of(request);
     guint32 end = LIST_LENGTH + 4 + get_be32(list + LIST_LENGTH);
-    NexusName nexus = { .port = request->nexus.port };
+    NexusName nexus = { .port = request->nexus.port, .target = request->nexus.target };
 
     for (guint32 at = LIST_LENGTH + 4; at < end;) {
         guint byte, i;
@@ -378,19 +379,27 @@ decide_preempt(PrRequest *request, const Reservations *now)
  * REGISTER AND MOVE
  */
 
+/* Which target's port it is: FALSE when there is no such port */
 static gboolean
-is_known_port(const PrRequest *request, const Reservations *now, guint16 port)
+find_port(const PrRequest *request, const Reservations *now, NexusName *to)
 {
     const Lu *lu = pr_lu(request);
 
-    if (port == request->nexus.port)
+    to->target = request->nexus.target;
+    if (to->port == request->nexus.port)
         return TRUE;
     for (guint i = 0; i < lu->n_ports; i++) {
-        if (lu->ports[i] == port)
+        if (lu->ports[i].relative_port == to->port && lu->ports[i].target == to->target)
+            return TRUE;
+    }
+    for (guint i = 0; i < lu->n_ports; i++) {
+        to->target = lu->ports[i].target;
+        if (lu->ports[i].relative_port == to->port)
             return TRUE;
     }
     for (guint i = 0; i < now->n; i++) {
-        if (now->entries[i].nexus.port == port)
+        to->target = now->entries[i].nexus.target;
+        if (now->entries[i].nexus.port == to->port)
             return TRUE;
     }
     return FALSE;
@@ -398,7 +407,7 @@ is_known_port(const PrRequest *request, const Reservations *now, guint16 port)
 
 /* TRUE when @request may move the reservation; otherwise it has ended */
 static gboolean
-check_move(PrRequest *request, const Reservations *now, guint self, const NexusName *to)
+check_move(PrRequest *request, const Reservations *now, guint self, NexusName *to)
 {
     if (pr_type_is_all_registrants(now->type)) {
         pr_end(request, SCSI_RESERVATION_CONFLICT);
@@ -412,7 +421,7 @@ check_move(PrRequest *request, const Reservations *now, guint self, const NexusN
         pr_fail_parameter(request, 8, 7);
         return FALSE;
     }
-    if (!is_known_port(request, now, to->port)) {
+    if (!find_port(request, now, to)) {
         pr_fail_parameter(request, 18, 7);
         return FALSE;
     }

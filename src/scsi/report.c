@@ -231,6 +231,11 @@ spc_report_supported_tmfs(ScsiCommand *command)
 
     /* ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET RESET */
     command->data[0] = 0x80 | 0x40 | 0x10 | 0x08 | 0x02;
+    if (command->nexus->has_queries) {
+        /* QUERY TASK; QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET */
+        command->data[0] |= 0x04;
+        command->data[1] = 0x04 | 0x02 | 0x01;
+    }
     command->data[3] = (guint8)(length - 4);
     scsi_command_reply(command, length, get_be32(command->cdb + 6));
 }

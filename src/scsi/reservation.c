@@ -9,15 +9,17 @@
  * one and changing the copy before anybody else has seen it. Who decides and
  * how it becomes known is in lu-reservation.c.
  *
- * The stored form is lines of text, so that an administrator can read it:
+ * The stored form is lines of text (record.h), so that an administrator can read it:
  *
- *     lunport-reservations 1
+ *     lunport-reservations 2
  *     generation 3
  *     aptpl 1
  *     type 5
  *     holder 0
- *     registration 0123456789abcdef 1 iqn.2026-11.org.example:host,i,0x00023d000001
+ *     registration 0123456789abcdef 1 iqn.2026-11.org.example:host,i,0x00023d000001 5e6f7a8b
  *     crc32c 1a2b3c4d
+ *
+ * The last word stands for the target. Version 1 did not have it.
  *
  * The generation is of use only while the service runs: it starts at zero with
  * the power.
@@ -28,10 +30,10 @@
 #include <string.h>
 
 #include "scsi/lu-shard.h"
-#include "util/crc32c.h"
-#include "util/error.h"
+#include "scsi/record.h"
 
-#define STORED_MAGIC "lunport-reservations 1"
+#define RECORD_KIND    "reservations"
+#define RECORD_VERSION 2
 
 static void
 reservations_free(Snapshot *snapshot)
@@ -85,12 +87,14 @@ nexus_name_init(NexusName *name, const Nexus *nexus)
     memset(name, 0, sizeof(*name));
     g_strlcpy(name->name, nexus->initiator_port_name, sizeof(name->name));
     name->port = nexus->relative_target_port;
+    name->target = lu_target_id(nexus->target_name);
 }
 
 gboolean
 nexus_name_equal(const NexusName *a, const NexusName *b)
 {
-    return a->port == b->port && strcmp(a->name, b->name) == 0;
+    return a->port == b->port && (a->target == b->target || a->target == 0 || b->target == 0) &&
+           strcmp(a->name, b->name) == 0;
 }
 
 gboolean
@@ -211,12 +215,6 @@ reservations_denied(const Reservations *reservations, const NexusName *nexus)
  * The stored form
  */
 
-static guint32
-checksum(const char *text, gsize size)
-{
-    return crc32c_final(crc32c_update(CRC32C_INIT, text, size));
-}
-
 char *
 reservations_format(const Reservations *reservations)
 {
@@ -225,92 +223,58 @@ reservations_format(const Reservations *reservations)
     if (reservations->n == 0)
         return NULL;
 
-    text = g_string_new(STORED_MAGIC "\n");
+    text = record_new(RECORD_KIND, RECORD_VERSION);
     g_string_append_printf(text, "generation %u\naptpl %u\ntype %u\nholder %u\n",
                            reservations->generation, reservations->aptpl ? 1U : 0U,
                            reservations->type, reservations->holder);
     for (guint i = 0; i < reservations->n; i++) {
         const Registration *registration = &reservations->entries[i];
 
-        g_string_append_printf(text, "registration %016" G_GINT64_MODIFIER "x %u %s\n",
+        g_string_append_printf(text, "registration %016" G_GINT64_MODIFIER "x %u %s %08x\n",
                                registration->key, registration->nexus.port,
-                               registration->nexus.name);
+                               registration->nexus.name, registration->nexus.target);
     }
-    g_string_append_printf(text, "crc32c %08x\n", checksum(text->str, text->len));
-    return g_string_free(text, FALSE);
-}
-
-static gboolean
-fail_stored(GError **ret_error, const char *what)
-{
-    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
-                "The stored reservations cannot be used: %s", what);
-    return FALSE;
-}
-
-/* The text between @before and the end of the line at *@position, which is moved behind it */
-static char *
-take_line(const char **position, const char *before)
-{
-    const char *end = strchr(*position, '\n');
-    const char *start = *position + strlen(before);
-    char *line;
-
-    if (end == NULL || !g_str_has_prefix(*position, before))
-        return NULL;
-
-    line = g_strndup(start, (gsize)(end - start));
-    *position = end + 1;
-    return line;
-}
-
-static gboolean
-take_number(const char **position, const char *before, guint64 max, guint *ret_number)
-{
-    g_autofree char *line = take_line(position, before);
-    guint64 number;
-
-    if (line == NULL || !g_ascii_string_to_unsigned(line, 10, 0, max, &number, NULL))
-        return FALSE;
-
-    *ret_number = (guint)number;
-    return TRUE;
+    return record_finish(text);
 }
 
 static gboolean
 parse_registration(const char *line, Reservations *reservations)
 {
-    g_auto(GStrv) words = g_strsplit(line, " ", 3);
+    g_auto(GStrv) words = g_strsplit(line, " ", -1);
+    guint n_words = g_strv_length(words);
     NexusName nexus = { 0 };
-    guint64 key, port;
+    guint64 key, port, target = 0;
     guint index;
 
-    if (g_strv_length(words) != 3 || strlen(words[0]) != 16 || words[2][0] == '\0' ||
+    if ((n_words != 3 && n_words != 4) || strlen(words[0]) != 16 || words[2][0] == '\0' ||
         strlen(words[2]) > PORT_NAME_MAX ||
         !g_ascii_string_to_unsigned(words[0], 16, 1, G_MAXUINT64, &key, NULL) ||
         !g_ascii_string_to_unsigned(words[1], 10, 0, G_MAXUINT16, &port, NULL))
         return FALSE;
+    if (n_words == 4 && !g_ascii_string_to_unsigned(words[3], 16, 0, G_MAXUINT32, &target, NULL))
+        return FALSE;
 
     g_strlcpy(nexus.name, words[2], sizeof(nexus.name));
     nexus.port = (guint16)port;
+    nexus.target = (guint32)target;
     return !reservations_find(reservations, &nexus, &index) &&
            reservations_add(reservations, &nexus, key);
 }
 
 static gboolean
-parse_body(const char *position, Reservations *reservations)
+parse_body(RecordReader *reader, Reservations *reservations)
 {
     guint aptpl, type;
 
-    if (!take_number(&position, "generation ", G_MAXUINT32, &reservations->generation) ||
-        !take_number(&position, "aptpl ", 1, &aptpl) ||
-        !take_number(&position, "type ", PR_TYPE_EXCLUSIVE_ACCESS_AR, &type) ||
-        !take_number(&position, "holder ", REGISTRATIONS_MAX - 1, &reservations->holder))
+    if (!record_take_number(reader, "generation", G_MAXUINT32, &reservations->generation) ||
+        !record_take_number(reader, "aptpl", 1, &aptpl) ||
+        !record_take_number(reader, "type", PR_TYPE_EXCLUSIVE_ACCESS_AR, &type) ||
+        !record_take_number(reader, "holder", REGISTRATIONS_MAX - 1, &reservations->holder))
         return FALSE;
     reservations->type = (guint8)type;
 
-    while (g_str_has_prefix(position, "registration ")) {
-        g_autofree char *line = take_line(&position, "registration ");
+    while (record_is_at(reader, "registration")) {
+        g_autofree char *line = record_take(reader, "registration");
 
         if (line == NULL || !parse_registration(line, reservations))
             return FALSE;
@@ -318,49 +282,24 @@ parse_body(const char *position, Reservations *reservations)
 
     reservations->aptpl = aptpl == 1;
     return (type == PR_TYPE_NONE || pr_type_is_valid(reservations->type)) &&
-           reservations->holder < reservations->n && position[0] == '\0';
-}
-
-/* Cut the last line off and compare; NULL with an error, or the rest */
-static char *
-check_sum(const char *text, gsize size, GError **ret_error)
-{
-    g_autofree char *copy = g_strndup(text, size);
-    const gsize last = strlen("crc32c 12345678\n");
-    g_autofree char *wanted = NULL;
-
-    if (strlen(copy) != size || size < last) {
-        (void)fail_stored(ret_error, "they are not complete");
-        return NULL;
-    }
-
-    wanted = g_strdup_printf("crc32c %08x\n", checksum(copy, size - last));
-    if (strcmp(copy + size - last, wanted) != 0) {
-        (void)fail_stored(ret_error, "the checksum is wrong");
-        return NULL;
-    }
-    copy[size - last] = '\0';
-    return g_steal_pointer(&copy);
+           reservations->holder < reservations->n && record_is_at_end(reader);
 }
 
 Reservations *
 reservations_parse(const char *text, gsize size, GError **ret_error)
 {
-    g_autofree char *body = check_sum(text, size, ret_error);
     Reservations *reservations;
+    RecordReader reader;
 
-    if (body == NULL)
+    if (!record_open(&reader, RECORD_KIND, RECORD_VERSION, text, size, NULL) &&
+        !record_open(&reader, RECORD_KIND, 1, text, size, ret_error))
         return NULL;
-    if (!g_str_has_prefix(body, STORED_MAGIC "\n")) {
-        (void)fail_stored(ret_error, "they are of another version");
-        return NULL;
-    }
 
     reservations = allocate(REGISTRATIONS_MAX);
-    if (!parse_body(body + strlen(STORED_MAGIC "\n"), reservations)) {
-        reservations_unref(reservations);
-        (void)fail_stored(ret_error, "they do not have the right form");
-        return NULL;
+    if (!parse_body(&reader, reservations)) {
+        g_clear_pointer(&reservations, reservations_unref);
+        (void)record_fail_form(RECORD_KIND, ret_error);
     }
+    record_close(&reader);
     return reservations;
 }

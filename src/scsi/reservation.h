@@ -19,7 +19,10 @@
  * command pays one compare of that set with zero.
  *
  * A nexus is named by initiator port name and relative target port, so that one
- * that is not logged in can be registered as well.
+ * that is not logged in can be registered as well. Identifiers of 16 bits do not
+ * go far: with many targets, or high portal group tags, ports of two targets can
+ * have the same. So the target belongs to the name too; where a command names a
+ * port by its identifier alone, a port of its own target is meant first.
  */
 
 typedef struct Nexus Nexus;
@@ -41,7 +44,8 @@ typedef enum {
 
 typedef struct {
     char name[PORT_NAME_MAX + 1];
-    guint16 port; /* relative target port */
+    guint16 port;   /* relative target port */
+    guint32 target; /* lu_target_id(); 0: unknown, from a record of version 1 */
 } NexusName;
 
 typedef struct {

@@ -63,6 +63,17 @@ check_data_length(ScsiCommand *command)
     return FALSE;
 }
 
+/* The home worker has left in the Io what it was doing last: reading or writing, and where. That may
+ * begin before the first block of the command, in its physical block. */
+static void
+fail_io(ScsiCommand *command)
+{
+    guint64 offset = MAX(command->io.offset, command->io_offset);
+
+    scsi_command_fail_io(command, command->io.result, command->io.kind != IO_READ,
+                         offset >> scsi_command_lu(command)->block_shift);
+}
+
 /*
  * COMPARE AND WRITE
  */
@@ -73,7 +84,7 @@ on_compared(ScsiCommand *command)
     if (command->io.result == RANGE_MISCOMPARE)
         scsi_command_fail_information(command, SENSE_MISCOMPARE_DURING_VERIFY, command->step);
     else if (command->io.result < 0)
-        scsi_command_fail_io(command, command->io.result, TRUE, command->lba);
+        fail_io(command);
     else
         finish_good(command);
 }
@@ -148,7 +159,7 @@ static void
 on_atomic_written(ScsiCommand *command)
 {
     if (command->io.result < 0)
-        scsi_command_fail_io(command, command->io.result, TRUE, command->lba);
+        fail_io(command);
     else
         finish_good(command);
 }
@@ -188,10 +199,7 @@ static void
 on_ored(ScsiCommand *command)
 {
     if (command->io.result < 0) {
-        guint shift = scsi_command_lu(command)->block_shift;
-
-        scsi_command_fail_io(command, command->io.result, TRUE,
-                             command->lba + (command->done_bytes >> shift));
+        fail_io(command);
         return;
     }
 

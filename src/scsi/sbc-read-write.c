@@ -13,6 +13,7 @@
 
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
+#include "scsi/sbc.h"
 
 #include "util/bytes.h"
 
@@ -61,7 +62,7 @@ on_read(ScsiCommand *command)
     guint32 segment = next_segment(command);
 
     if (G_UNLIKELY(command->io.result < 0)) {
-        scsi_command_fail_io(command, command->io.result, FALSE, segment_lba(command));
+        sbc_fail_read(command);
         return;
     }
 

@@ -19,6 +19,7 @@
 
 #include "scsi/handlers.h"
 #include "scsi/operation.h"
+#include "scsi/sbc.h"
 #include "util/bytes.h"
 
 #define WINDOW ((guint64)64 << 10)
@@ -44,15 +45,6 @@ start_of(const ScsiCommand *command)
 /* step: bytes of the medium that are verified */
 
 static void
-fail_read(ScsiCommand *command)
-{
-    guint shift = scsi_command_lu(command)->block_shift;
-
-    scsi_command_fail_io(command, command->io.result, FALSE,
-                         command->lba + (command->step >> shift));
-}
-
-static void
 finish_good(ScsiCommand *command)
 {
     command->transfer_length = command->data_out_length;
@@ -69,7 +61,7 @@ static void
 on_medium_read(ScsiCommand *command)
 {
     if (command->io.result < 0) {
-        fail_read(command);
+        sbc_fail_read(command);
         return;
     }
 
@@ -159,7 +151,7 @@ on_window_read(ScsiCommand *command)
     guint64 size = scsi_command_io_length(command);
 
     if (command->io.result < 0) {
-        fail_read(command);
+        sbc_fail_read(command);
         return;
     }
 

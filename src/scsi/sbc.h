@@ -11,7 +11,7 @@
 #define SBC_MAX_UNMAP_DESCRIPTORS 256
 #define SBC_MAX_UNMAP_BYTES       ((guint64)4 << 30)
 #define SBC_MAX_UNMAP_BLOCKS      ((guint64)1 << 20)
-#define SBC_MAX_WRITE_SAME_BYTES  ((guint64)256 << 20)
+#define SBC_MAX_WRITE_SAME_BYTES  ((guint64)128 << 20)
 
 static inline guint32
 sbc_max_unmap_blocks(const Lu *lu)
@@ -24,6 +24,9 @@ sbc_max_write_same_blocks(const Lu *lu)
 {
     return (guint32)(SBC_MAX_WRITE_SAME_BYTES >> lu->block_shift);
 }
+
+/* End a command whose read from the store failed; the first bad block is looked for before */
+void sbc_fail_read(ScsiCommand *command);
 
 /* COMPARE AND WRITE: all that its field can say, which with blocks of 4096 bytes fits two buffers */
 #define SBC_MAX_COMPARE_BLOCKS 255

@@ -84,6 +84,8 @@ encode_fixed(const Sense *sense, const SenseInfo *info, guint8 *buffer)
     buffer[7] = FIXED_LENGTH - 8;
     if (sense->has_segment)
         put_be16(buffer + 10, sense->segment);
+    if (sense->has_segment_count)
+        put_be32(buffer + 8, sense->segment_count);
     buffer[12] = info->asc;
     buffer[13] = info->ascq;
     (void)encode_key_specific(sense, buffer + 15);
@@ -122,6 +124,15 @@ encode_descriptor(const Sense *sense, const SenseInfo *info, guint8 *buffer)
         length += 12;
     }
 
+    if (sense->has_segment_count) {
+        guint8 *descriptor = buffer + length;
+
+        descriptor[0] = 0x01;
+        descriptor[1] = 0x0a;
+        put_be64(descriptor + 4, sense->segment_count);
+        length += 12;
+    }
+
     if (encode_key_specific(sense, specific)) {
         guint8 *descriptor = buffer + length;
 
@@ -149,27 +160,38 @@ sense_key_of(const guint8 *sense)
     return (SenseKey)((sense[0] == RESPONSE_DESCRIPTOR ? sense[1] : sense[2]) & 0x0f);
 }
 
+/* clang-format off */
+static const struct {
+    int error;
+    SenseCode read;  /* SENSE_NONE: nothing is wrong, and it will work soon */
+    SenseCode write;
+} errors[] = {
+    { EIO,       SENSE_READ_ERROR,              SENSE_WRITE_ERROR },
+    { ENODATA,   SENSE_READ_ERROR,              SENSE_WRITE_ERROR },
+    { EILSEQ,    SENSE_READ_ERROR,              SENSE_WRITE_ERROR },
+    { EBADMSG,   SENSE_READ_ERROR,              SENSE_WRITE_ERROR },
+    { ENOSPC,    SENSE_SPACE_ALLOCATION_FAILED, SENSE_SPACE_ALLOCATION_FAILED },
+    { EDQUOT,    SENSE_SPACE_ALLOCATION_FAILED, SENSE_SPACE_ALLOCATION_FAILED },
+    { EFBIG,     SENSE_SPACE_ALLOCATION_FAILED, SENSE_SPACE_ALLOCATION_FAILED },
+    { ENODEV,    SENSE_NOT_READY,               SENSE_NOT_READY },
+    { ENXIO,     SENSE_NOT_READY,               SENSE_NOT_READY },
+    { ENOMEDIUM, SENSE_NOT_READY,               SENSE_NOT_READY },
+    { EROFS,     SENSE_INTERNAL_TARGET_FAILURE, SENSE_WRITE_PROTECTED },
+    { EPERM,     SENSE_INTERNAL_TARGET_FAILURE, SENSE_WRITE_PROTECTED },
+    { ETIMEDOUT, SENSE_COMMUNICATION_TIMEOUT,   SENSE_COMMUNICATION_TIMEOUT },
+    { EAGAIN,    SENSE_NONE,                    SENSE_NONE },
+    { EBUSY,     SENSE_NONE,                    SENSE_NONE },
+    { EINTR,     SENSE_NONE,                    SENSE_NONE },
+    { ENOMEM,    SENSE_NONE,                    SENSE_NONE },
+};
+/* clang-format on */
+
 SenseCode
 sense_from_errno(int error, gboolean write)
 {
-    switch (error) {
-    case EIO:
-    case ENODATA:
-    case EILSEQ:
-    case EBADMSG:
-        return write ? SENSE_WRITE_ERROR : SENSE_READ_ERROR;
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return SENSE_SPACE_ALLOCATION_FAILED;
-    case ENODEV:
-    case ENXIO:
-    case ENOMEDIUM:
-        return SENSE_NOT_READY;
-    case EROFS:
-    case EPERM:
-        return SENSE_WRITE_PROTECTED;
-    default:
-        return SENSE_INTERNAL_TARGET_FAILURE;
+    for (gsize i = 0; i < G_N_ELEMENTS(errors); i++) {
+        if (errors[i].error == error)
+            return write ? errors[i].write : errors[i].read;
     }
+    return SENSE_INTERNAL_TARGET_FAILURE;
 }

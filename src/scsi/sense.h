@@ -61,6 +61,8 @@ typedef struct {
     guint64 information;
     gboolean has_segment; /* of EXTENDED COPY */
     guint16 segment;
+    gboolean has_segment_count; /* likewise: the COMMAND-SPECIFIC INFORMATION field as a whole */
+    guint32 segment_count;
     gboolean has_progress;
     guint16 progress;
 } Sense;

@@ -42,13 +42,25 @@ spc_test_unit_ready(ScsiCommand *command)
 }
 
 static SenseCode
-state_sense(const LuState *state)
+state_sense(const LuShard *shard)
 {
+    const LuState *state = &shard->state;
+
     if (state->is_ejected)
-        return SENSE_MEDIUM_NOT_PRESENT;
-    if (state->power_condition == POWER_IDLE)
+        return lu_ejected_sense(shard->lu);
+    if (shard->lu->not_ready != SENSE_NONE)
+        return shard->lu->not_ready;
+    switch ((PowerCondition)state->power_condition) {
+    case POWER_ACTIVE:
+        break;
+    case POWER_IDLE:
         return SENSE_IDLE_BY_COMMAND;
-    return state->power_condition == POWER_STANDBY ? SENSE_STANDBY_BY_COMMAND : SENSE_NONE;
+    case POWER_STANDBY:
+        return SENSE_STANDBY_BY_COMMAND;
+    case POWER_STOPPED:
+        return SENSE_NOT_READY_INITIALIZING;
+    }
+    return SENSE_NONE;
 }
 
 /* What REQUEST SENSE has to tell; a unit attention told here is not told again */
@@ -59,13 +71,11 @@ pending_sense(ScsiCommand *command)
 
     if (command->nexus_lun != NULL) {
         if (!unit_attention_take(&command->nexus_lun->attentions, &code))
-            code = state_sense(&command->nexus_lun->shard->state);
+            code = state_sense(command->nexus_lun->shard);
     } else if (command->lun_kind != LUN_REPORT_LUNS) {
         code = SENSE_LU_NOT_SUPPORTED;
     }
 
-    if (code == SENSE_NONE && command->nexus_lun != NULL)
-        code = scsi_command_lu(command)->not_ready;
     return code;
 }
 

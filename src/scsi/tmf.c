@@ -6,8 +6,8 @@
  *
  * What concerns commands of this nexus is done here, on its worker: abort,
  * then wait until those whose I/O was in flight have ended. What concerns
- * others goes to the home worker of each logical unit as a LuReset; a target
- * reset takes the units of the map one after the other.
+ * others goes to the home worker of each logical unit as a LuReset. What concerns
+ * all units of the map takes them one after the other.
  */
 
 #include "scsi/tmf.h"
@@ -21,10 +21,17 @@ finish(ScsiTmf *tmf, TmfResponse response)
     tmf->done(tmf);
 }
 
+static void abort_next(ScsiTmf *tmf);
+
 static void
 on_wait_ended(ScsiAbortWait *wait)
 {
-    finish(list_entry(wait, ScsiTmf, wait), TMF_COMPLETE);
+    ScsiTmf *tmf = list_entry(wait, ScsiTmf, wait);
+
+    if (tmf->function == TMF_I_T_NEXUS_RESET)
+        abort_next(tmf);
+    else
+        finish(tmf, TMF_COMPLETE);
 }
 
 static void
@@ -44,8 +51,38 @@ abort_task(ScsiTmf *tmf)
     scsi_abort_wait_start(scsi, &tmf->wait, command, n_waiting);
 }
 
+/* A command that was aborted is no task any more, even if its I/O has not ended */
 static void
-abort_task_set(ScsiTmf *tmf, NexusLun *nexus_lun)
+query_task(ScsiTmf *tmf)
+{
+    const ScsiCommand *command = tmf->command;
+    gboolean is_there = command != NULL && command->state != SCSI_STATE_NEW &&
+                        command->state != SCSI_STATE_DONE && !command->aborted;
+
+    finish(tmf, is_there ? TMF_SUCCEEDED : TMF_COMPLETE);
+}
+
+/* SAM: number of conditions (one, or more), and sense key and codes of the first to be reported */
+static void
+query_async_event(ScsiTmf *tmf, const NexusLun *nexus_lun)
+{
+    const UnitAttentions *attentions = &nexus_lun->attentions;
+    const SenseInfo *info;
+
+    if (attentions->n == 0) {
+        finish(tmf, TMF_COMPLETE);
+        return;
+    }
+
+    info = sense_info((SenseCode)attentions->codes[0]);
+    tmf->information = (attentions->n == 1 ? 0x100000u : 0x200000u) | (guint32)info->key << 16 |
+                       (guint32)info->asc << 8 | info->ascq;
+    finish(tmf, TMF_SUCCEEDED);
+}
+
+/* Returns: how many commands have not ended yet */
+static guint
+abort_all_of(NexusLun *nexus_lun)
 {
     ScsiCommand *command;
     guint n_waiting = 0;
@@ -54,8 +91,39 @@ abort_task_set(ScsiTmf *tmf, NexusLun *nexus_lun)
         scsi_command_abort(command);
 
     list_foreach(link, &nexus_lun->tasks)
-        n_waiting++;
+        n_waiting += list_entry(link, ScsiCommand, link)->state == SCSI_STATE_IO;
+    return n_waiting;
+}
+
+static void
+abort_task_set(ScsiTmf *tmf, NexusLun *nexus_lun)
+{
+    guint n_waiting = abort_all_of(nexus_lun);
+
     scsi_abort_wait_start(tmf->nexus->scsi, &tmf->wait, nexus_lun, n_waiting);
+}
+
+/* I_T NEXUS RESET: all are aborted before the first is waited for */
+static void
+abort_next(ScsiTmf *tmf)
+{
+    const LunMap *map = tmf->nexus->map;
+
+    for (guint i = 0; i < map->n_entries; i++) {
+        NexusLun *nexus_lun = tmf->nexus->luns[i];
+        guint n_waiting;
+
+        if (map->entries[i].lun < tmf->next_lun)
+            continue;
+        n_waiting = abort_all_of(nexus_lun);
+        if (n_waiting == 0)
+            continue;
+        tmf->next_lun = (guint32)map->entries[i].lun + 1;
+        scsi_abort_wait_start(tmf->nexus->scsi, &tmf->wait, nexus_lun, n_waiting);
+        return;
+    }
+
+    finish(tmf, TMF_COMPLETE);
 }
 
 static void reset_next(ScsiTmf *tmf);
@@ -82,6 +150,7 @@ reset_unit(ScsiTmf *tmf, Lu *lu, SenseCode attention)
     tmf->reset = (LuReset){
         .lu = lu,
         .attention = attention,
+        .nexus = tmf->nexus,
         .reply_to = &tmf->nexus->worker->inbox,
         .done = on_reset_done,
     };
@@ -114,9 +183,15 @@ scsi_tmf_start(ScsiTmf *tmf)
     list_init(&tmf->wait.link);
     tmf->wait.ended = on_wait_ended;
     tmf->next_lun = 0;
+    tmf->information = 0;
 
     if (tmf->function == TMF_TARGET_WARM_RESET || tmf->function == TMF_TARGET_COLD_RESET) {
         reset_next(tmf);
+        return;
+    }
+    if (tmf->function == TMF_I_T_NEXUS_RESET) {
+        nexus_abort_all(tmf->nexus);
+        abort_next(tmf);
         return;
     }
 
@@ -141,8 +216,18 @@ scsi_tmf_start(ScsiTmf *tmf)
     case TMF_CLEAR_ACA:
         finish(tmf, TMF_NOT_SUPPORTED);
         return;
+    case TMF_QUERY_TASK:
+        query_task(tmf);
+        return;
+    case TMF_QUERY_TASK_SET:
+        finish(tmf, nexus_lun_find_live(nexus_lun) != NULL ? TMF_SUCCEEDED : TMF_COMPLETE);
+        return;
+    case TMF_QUERY_ASYNC_EVENT:
+        query_async_event(tmf, nexus_lun);
+        return;
     case TMF_TARGET_WARM_RESET:
     case TMF_TARGET_COLD_RESET:
+    case TMF_I_T_NEXUS_RESET:
         break;
     }
     g_assert_not_reached();

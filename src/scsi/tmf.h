@@ -14,8 +14,12 @@
  * ABORT TASK ends one command, ABORT TASK SET and CLEAR TASK SET those of the
  * nexus on the logical unit (TST=001b: one task set a nexus), LOGICAL UNIT
  * RESET those of all nexuses, the target resets those of all logical units of
- * the nexus' map. @done is called when no aborted command can have an effect
- * any more, on any worker; that may be before scsi_tmf_start() returns.
+ * the nexus' map, I_T NEXUS RESET those of the nexus on all of them. (The rest of
+ * a nexus loss follows when the transport drops the nexus, which it must then.)
+ * The queries end nothing: they ask whether there is such a task, or any, or a
+ * unit attention that was not told. @done is called when no aborted command can
+ * have an effect any more, on any worker; that may be before scsi_tmf_start()
+ * returns.
  */
 
 typedef enum {
@@ -26,10 +30,15 @@ typedef enum {
     TMF_LOGICAL_UNIT_RESET,
     TMF_TARGET_WARM_RESET,
     TMF_TARGET_COLD_RESET,
+    TMF_QUERY_TASK,
+    TMF_QUERY_TASK_SET,
+    TMF_I_T_NEXUS_RESET,
+    TMF_QUERY_ASYNC_EVENT,
 } TmfFunction;
 
 typedef enum {
-    TMF_COMPLETE,
+    TMF_COMPLETE,  /* for a query: no */
+    TMF_SUCCEEDED, /* a query: yes */
     TMF_NO_SUCH_TASK,
     TMF_NO_SUCH_LUN,
     TMF_NOT_SUPPORTED,
@@ -43,16 +52,17 @@ struct ScsiTmf {
     TmfFunction function;
     Nexus *nexus;
     guint8 lun[8];
-    ScsiCommand *command; /* ABORT TASK: the command, or NULL when the transport has none */
+    ScsiCommand *command; /* ABORT TASK, QUERY TASK: the command, or NULL: there is none */
     void (*done)(ScsiTmf *tmf);
 
     /* The outcome */
     TmfResponse response;
+    guint32 information; /* 3 bytes; 0 where the function gives none */
 
     /* private */
     ScsiAbortWait wait;
     LuReset reset;
-    guint32 next_lun; /* target resets: the next one to take */
+    guint32 next_lun; /* what concerns all units: the next one to take */
 };
 
 void scsi_tmf_start(ScsiTmf *tmf);

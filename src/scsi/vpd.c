@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "scsi/alua.h"
 #include "scsi/copy.h"
 #include "scsi/operation.h"
 #include "scsi/sbc.h"
@@ -25,9 +26,16 @@
 
 #define OPTIMAL_TRANSFER ((guint32)1 << 20)
 
+/* Which units have it */
+typedef enum {
+    ON_ALL,
+    ON_DISKS,
+    ON_THIN,
+} PageScope;
+
 typedef struct {
     guint8 code;
-    gboolean thin_only;
+    PageScope scope;
     guint32 (*encode)(const ScsiCommand *command, guint8 *page);
 } VpdPage;
 
@@ -71,17 +79,33 @@ encode_mode_page_policy(const ScsiCommand *command, guint8 *page)
     return 4;
 }
 
-/* The port of this nexus: which others lead here is not for everybody to know */
+static guint32
+put_port(const Nexus *nexus, guint16 relative_port, guint16 tag, guint8 *descriptor)
+{
+    guint16 length = identity_put_port_name(nexus->target_name, tag, descriptor + 12);
+
+    put_be16(descriptor + 2, relative_port);
+    put_be16(descriptor + 10, length);
+    return 12U + length;
+}
+
+/* The ports of the target: each of its groups is one */
 static guint32
 encode_ports(const ScsiCommand *command, guint8 *page)
 {
     const Nexus *nexus = command->nexus;
-    guint16 length = identity_put_port_name(nexus->target_name, nexus->target_port_group,
-                                            page + HEADER_LENGTH + 12);
+    const LunMap *map = nexus->map;
+    guint32 n = 0;
 
-    put_be16(page + 6, nexus->relative_target_port);
-    put_be16(page + 14, length);
-    return 12U + length;
+    G_STATIC_ASSERT(HEADER_LENGTH + ALUA_GROUPS_MAX * (12 + 4 + 236) <= VPD_PORTS_MAX);
+
+    for (guint i = 0; i < map->n_groups; i++)
+        n += put_port(nexus, alua_group_port(nexus, &map->groups[i]), map->groups[i].tag,
+                      page + HEADER_LENGTH + n);
+    if (n == 0)
+        n = put_port(nexus, nexus->relative_target_port, nexus->target_port_group,
+                     page + HEADER_LENGTH);
+    return n;
 }
 
 static guint32
@@ -145,24 +169,27 @@ encode_provisioning(const ScsiCommand *command, guint8 *page)
 
 /* clang-format off */
 static const VpdPage pages[] = {
-    { 0x00, FALSE, encode_supported },
-    { 0x80, FALSE, encode_serial },
-    { 0x83, FALSE, encode_identification },
-    { 0x85, FALSE, encode_management_addresses },
-    { 0x86, FALSE, encode_extended_inquiry },
-    { 0x87, FALSE, encode_mode_page_policy },
-    { 0x88, FALSE, encode_ports },
-    { 0x8f, FALSE, copy_encode_vpd },
-    { 0xb0, FALSE, encode_block_limits },
-    { 0xb1, FALSE, encode_characteristics },
-    { 0xb2, TRUE,  encode_provisioning },
+    { 0x00, ON_ALL,   encode_supported },
+    { 0x80, ON_ALL,   encode_serial },
+    { 0x83, ON_ALL,   encode_identification },
+    { 0x85, ON_ALL,   encode_management_addresses },
+    { 0x86, ON_ALL,   encode_extended_inquiry },
+    { 0x87, ON_ALL,   encode_mode_page_policy },
+    { 0x88, ON_ALL,   encode_ports },
+    { 0x8f, ON_DISKS, copy_encode_vpd },
+    { 0xb0, ON_DISKS, encode_block_limits },
+    { 0xb1, ON_DISKS, encode_characteristics },
+    { 0xb2, ON_THIN,  encode_provisioning },
 };
 /* clang-format on */
 
 static gboolean
 has_page(const ScsiCommand *command, const VpdPage *page)
 {
-    return !page->thin_only || scsi_command_lu(command)->can_unmap;
+    const Lu *lu = scsi_command_lu(command);
+
+    return page->scope == ON_ALL ||
+           (lu->device == LU_DISK && (page->scope == ON_DISKS || lu->can_unmap));
 }
 
 static guint32

@@ -97,6 +97,24 @@ fixture_wait(Fixture *fixture, Request *request)
 }
 
 gint64
+fixture_copy(Fixture *fixture, IoFlags flags, guint64 from, guint64 to, guint64 length)
+{
+    Request request = {
+        .io = { .kind = IO_COPY,
+                .flags = flags,
+                .source = fixture->store,
+                .source_offset = from,
+                .offset = to,
+                .length = length,
+                .done = on_done },
+    };
+
+    backstore_submit(fixture->store, fixture->worker, &request.io);
+    fixture_wait(fixture, &request);
+    return request.io.result;
+}
+
+gint64
 fixture_run(Fixture *fixture, IoKind kind, IoFlags flags, guint64 offset, guint64 length,
             void *buffer)
 {

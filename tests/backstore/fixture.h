@@ -38,6 +38,9 @@ void fixture_wait(Fixture *fixture, Request *request);
 gint64 fixture_run(Fixture *fixture, IoKind kind, IoFlags flags, guint64 offset, guint64 length,
                    void *buffer);
 
+/* COPY inside of the store; the result */
+gint64 fixture_copy(Fixture *fixture, IoFlags flags, guint64 from, guint64 to, guint64 length);
+
 /* Aligned to 4096, zeroed; free() */
 void *buffer_new(gsize size);
 

@@ -33,7 +33,7 @@ typedef struct {
     guint8 *memory;
     BackstoreNative native;
     gboolean is_later;           /* end requests in the next turn */
-    gint64 results[IO_ZERO + 1]; /* by kind */
+    gint64 results[IO_COPY + 1]; /* by kind */
     Note notes[NOTES_MAX];
     guint n_notes;
 } Fake;
@@ -70,6 +70,9 @@ fake_carry_out(Fake *fake, Io *io)
         memcpy(fake->memory + io->offset, io->buffer, io->length);
     if (io->kind == IO_ZERO || io->kind == IO_UNMAP)
         memset(fake->memory + io->offset, 0, io->length);
+    if (io->kind == IO_COPY)
+        memcpy(fake->memory + io->offset, fake_of(io->source)->memory + io->source_offset,
+               io->length);
 }
 
 static void
@@ -172,6 +175,83 @@ test_fua_is_a_flush(gconstpointer data)
     g_assert_cmpint(fake->notes[0].flags, ==, 0);
     check_note(fake, 1, IO_FLUSH, 0, 0);
     free(buffer);
+    fixture_deinit(&fixture);
+}
+
+/* From one store of a class to another one, or the same, in whole units of both */
+static void
+test_copy_needs_both_stores(void)
+{
+    Fixture fixture;
+    Fake *fake = fixture_open_fake(&fixture, 0);
+
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 8192), ==, -EOPNOTSUPP);
+    fixture.store->native = NATIVE_COPY;
+    fixture.store->info.copy_align = 8192;
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, -EOPNOTSUPP);
+    g_assert_cmpint(fixture_copy(&fixture, 0, 4096, MIB, 8192), ==, -EOPNOTSUPP);
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB + 4096, 8192), ==, -EOPNOTSUPP);
+    g_assert_cmpuint(fake->n_notes, ==, 0);
+
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 0), ==, 0);
+    g_assert_cmpuint(fake->n_notes, ==, 0);
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 8192), ==, 0);
+    g_assert_cmpuint(fake->n_notes, ==, 1);
+    check_note(fake, 0, IO_COPY, MIB, 8192);
+    fixture_deinit(&fixture);
+}
+
+/* Durable with FUA, and always on a store that is written through */
+static void
+test_copy_is_flushed(void)
+{
+    Fixture fixture;
+    Fake *fake = fixture_open_fake(&fixture, NATIVE_COPY | NATIVE_FUA);
+
+    g_assert_cmpint(fixture_copy(&fixture, IO_FUA, 0, MIB, 4096), ==, 0);
+    g_assert_cmpuint(fake->n_notes, ==, 2);
+    check_note(fake, 0, IO_COPY, MIB, 4096);
+    g_assert_cmpint(fake->notes[1].kind, ==, IO_FLUSH);
+
+    fixture.store->info.cache = CACHE_WRITETHROUGH;
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, 0);
+    g_assert_cmpuint(fake->n_notes, ==, 4);
+    g_assert_cmpint(fake->notes[3].kind, ==, IO_FLUSH);
+
+    fixture.store->info.cache = CACHE_WRITEBACK;
+    backstore_set_write_through(fixture.store, fixture.worker, TRUE);
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, 0);
+    g_assert_cmpuint(fake->n_notes, ==, 6);
+    g_assert_cmpint(fake->notes[5].kind, ==, IO_FLUSH);
+    fixture_deinit(&fixture);
+}
+
+/* As a write: not on a store that has lost data. What the store would not do is no error of it. */
+static void
+test_copy_errors(void)
+{
+    BackstoreStatistics statistics;
+    Fixture fixture;
+    Fake *fake = fixture_open_fake(&fixture, NATIVE_COPY);
+
+    fake->results[IO_COPY] = -EXDEV;
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, -EXDEV);
+    backstore_get_statistics(fixture.store, 0, &statistics);
+    g_assert_cmpuint(statistics.n_errors, ==, 0);
+    g_assert_cmpuint(statistics.n_writes, ==, 0);
+    fake->results[IO_COPY] = -ENOSPC;
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, -ENOSPC);
+    backstore_get_statistics(fixture.store, 0, &statistics);
+    g_assert_cmpuint(statistics.n_errors, ==, 1);
+
+    fake->results[IO_COPY] = 0;
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, 0);
+    backstore_get_statistics(fixture.store, 0, &statistics);
+    g_assert_cmpuint(statistics.bytes_read, ==, 4096);
+    g_assert_cmpuint(statistics.bytes_written, ==, 4096);
+    backstore_set_failed(fixture.store);
+    g_assert_cmpint(fixture_copy(&fixture, 0, 0, MIB, 4096), ==, -EIO);
+    g_assert_cmpuint(fake->n_notes, ==, 3);
     fixture_deinit(&fixture);
 }
 
@@ -546,6 +626,9 @@ main(int argc, char **argv)
                          test_fua_is_a_flush);
     g_test_add_func("/backstore/wrapper/native-fua", test_native_fua_is_left_alone);
     g_test_add_func("/backstore/wrapper/zero-with-fua", test_zero_with_fua_is_flushed);
+    g_test_add_func("/backstore/wrapper/copy/both-stores", test_copy_needs_both_stores);
+    g_test_add_func("/backstore/wrapper/copy/flushed", test_copy_is_flushed);
+    g_test_add_func("/backstore/wrapper/copy/errors", test_copy_errors);
     g_test_add_func("/backstore/wrapper/write-through", test_write_through_flushes_deallocation);
     g_test_add_func("/backstore/wrapper/unmap-is-a-hint", test_unmap_is_a_hint);
     g_test_add_func("/backstore/wrapper/failed/flush", test_failed_flush_fails_the_store);

@@ -63,6 +63,24 @@ test_unmap_frees(gconstpointer data)
     fixture_deinit(&fixture);
 }
 
+/* A hole in shared memory is filled by who looks into it through a mapping */
+static void
+test_reading_what_was_unmapped_allocates_nothing(void)
+{
+    Fixture fixture;
+
+    fixture_init(&fixture);
+    fixture_open(&fixture, SIZE, -1);
+    store_fill(&fixture, 0, SIZE, 1);
+    g_assert_cmpint(fixture_run(&fixture, IO_UNMAP, 0, 0, SIZE, NULL), ==, 0);
+    store_check_zeros(&fixture, 0, SIZE);
+    g_assert_cmpuint(backstore_allocated_size(fixture.store), ==, 0);
+    store_fill(&fixture, 4096, 4096, 2);
+    store_check(&fixture, 4096, 4096, 2);
+    store_check_zeros(&fixture, 8192, SIZE - 8192);
+    fixture_deinit(&fixture);
+}
+
 static void
 test_contents_outlive_the_store(void)
 {
@@ -245,6 +263,8 @@ main(int argc, char **argv)
                          test_unmap_frees);
     g_test_add_data_func("/backstore/ram/unmap-frees/offloaded", GINT_TO_POINTER(8 * MIB),
                          test_unmap_frees);
+    g_test_add_func("/backstore/ram/reading-what-was-unmapped",
+                    test_reading_what_was_unmapped_allocates_nothing);
     g_test_add_func("/backstore/ram/outlives", test_contents_outlive_the_store);
     g_test_add_func("/backstore/ram/cut-off", test_cut_off_blocks_come_back_as_zeros);
     g_test_add_func("/backstore/ram/growth-ends", test_growth_has_an_end);

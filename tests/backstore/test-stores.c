@@ -387,6 +387,41 @@ prefetches(Fixture *fixture, const Store *store)
     check_kept(fixture, store, 0, MIB, 1);
 }
 
+/*
+ * What was written and is still in a cache is copied, and what a cache has of the destination is
+ * forgotten. A store that does not copy leaves all as it was.
+ */
+static void
+copies(Fixture *fixture, const Store *store)
+{
+    gboolean is_cached_file =
+        strcmp(store->type, "file") == 0 && backstore_info(fixture->store)->cache != CACHE_NONE;
+    guint8 *a = buffer_new(64 << 10), *b = buffer_new(64 << 10);
+    gint64 r;
+
+    store_fill(fixture, 0, 128 << 10, 1);
+    store_fill(fixture, MIB, 128 << 10, 2);
+    check_kept(fixture, store, MIB, 128 << 10, 2);
+    r = fixture_copy(fixture, 0, 0, MIB, 64 << 10);
+    if (is_cached_file)
+        g_assert_cmpint(r, ==, 0);
+    else
+        g_assert_true(r == 0 || backstore_copy_is_refused(r));
+
+    check_kept(fixture, store, 0, 128 << 10, 1);
+    check_kept(fixture, store, MIB + (64 << 10), 64 << 10, 2);
+    if (r != 0)
+        check_kept(fixture, store, MIB, 64 << 10, 2);
+
+    /* The pattern tells where it was written, so the copy is another one there */
+    g_assert_cmpint(fixture_run(fixture, IO_READ, 0, 0, 64 << 10, a), ==, 0);
+    g_assert_cmpint(fixture_run(fixture, IO_READ, 0, MIB, 64 << 10, b), ==, 0);
+    if (r == 0)
+        g_assert_cmpmem(a, 64 << 10, b, 64 << 10);
+    free(a);
+    free(b);
+}
+
 /* clang-format off */
 static const Store stores[] = {
     { "null",              "null",  PLACE_NONE,  CACHE_DEFAULT,      0,    TRUE,  TRUE },
@@ -419,6 +454,7 @@ static const Behaviour behaviours[] = {
     { "zero-with-fua",            zeroes_with_fua },
     { "map",                      tells_holes_from_data },
     { "prefetch",                 prefetches },
+    { "copy",                     copies },
     { "written-after-unmap",      written_again_after_unmap },
     { "many-at-once",             serves_many_at_once },
     { "resubmitted-from-done",    takes_a_request_again_from_its_end },

@@ -3,6 +3,7 @@
 
 #include "fake-service.h"
 
+#include "model/job.h"
 #include "util/error.h"
 
 typedef struct Pending Pending;
@@ -191,6 +192,23 @@ service_set_backstore_offline(Service *service, const char *name, gboolean offli
 }
 
 void
+service_set_backstore_read_only(Service *service, const char *name, gboolean read_only,
+                                const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_backstore_read_only", name, (guint)read_only, options, done, data);
+}
+
+void
+service_set_faults(Service *service, const char *name, GVariant *rules,
+                   const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    g_autofree char *text = g_variant_print(rules, FALSE);
+    g_autofree char *what = g_strdup_printf("%s %s", name, text);
+
+    (void)begin(service, "set_faults", what, 0, options, done, data);
+}
+
+void
 service_resize_backstore(Service *service, const char *name, guint64 size, gboolean allow_shrink,
                          const ChangeOptions *options, ServiceDoneFn done, gpointer data)
 {
@@ -198,6 +216,24 @@ service_resize_backstore(Service *service, const char *name, guint64 size, gbool
         g_strdup_printf("%s %" G_GUINT64_FORMAT "%s", name, size, allow_shrink ? " shrink" : "");
 
     (void)begin(service, "resize_backstore", what, 0, options, done, data);
+}
+
+void
+service_load_medium(Service *service, const char *name, const char *path, gboolean force,
+                    const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    g_autofree char *what = g_strdup_printf("%s %s%s", name, path, force ? " force" : "");
+
+    (void)begin(service, "load_medium", what, 0, options, done, data);
+}
+
+void
+service_eject_medium(Service *service, const char *name, gboolean force,
+                     const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    g_autofree char *what = g_strdup_printf("%s%s", name, force ? " force" : "");
+
+    (void)begin(service, "eject_medium", what, 0, options, done, data);
 }
 
 void
@@ -284,6 +320,58 @@ service_disable_target(Service *service, const char *name, gboolean abort,
     (void)begin(service, "disable_target", name, (guint)abort, options, done, data);
 }
 
+static gpointer
+make_job(Pending *pending)
+{
+    ModelJob *job = model_job_new("Target.Disable", MODEL_TARGET, pending->name, 0);
+
+    job->caller_uid = pending->number;
+    job->is_cancelable = TRUE;
+    model_take_job(pending->service->model, job);
+    return job;
+}
+
+void
+service_drain_target(Service *service, const char *name, guint seconds,
+                     const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    Pending *pending = begin(service, "drain_target", name, seconds, options, done, data);
+
+    pending->number = options->caller_uid;
+    pending->effect = make_job;
+}
+
+void
+service_request_logout(Service *service, guint16 tsih, guint seconds, const ChangeOptions *options,
+                       ServiceDoneFn done, gpointer data)
+{
+    g_autofree char *what = g_strdup_printf("%u", tsih);
+
+    (void)begin(service, "request_logout", what, seconds, options, done, data);
+}
+
+static gpointer
+cancel_job(Pending *pending)
+{
+    fake_service_end_job(pending->service, pending->number, LUNPORT_ERROR_CANCELED);
+    return NULL;
+}
+
+void
+service_cancel_job(Service *service, guint32 id, const ChangeOptions *options, ServiceDoneFn done,
+                   gpointer data)
+{
+    begin(service, "cancel_job", "", id, options, done, data)->effect = cancel_job;
+}
+
+void
+service_set_target_redirect(Service *service, const char *name, const char *address,
+                            gboolean permanent, const ChangeOptions *options, ServiceDoneFn done,
+                            gpointer data)
+{
+    (void)begin(service, "set_target_redirect", address, (guint)permanent, options, done, data);
+}
+
 void
 service_set_target_alias(Service *service, const char *name, const char *alias,
                          const ChangeOptions *options, ServiceDoneFn done, gpointer data)
@@ -304,6 +392,110 @@ service_set_target_access_mode(Service *service, const char *name, const char *m
                                const ChangeOptions *options, ServiceDoneFn done, gpointer data)
 {
     (void)begin(service, "set_target_access_mode", mode, 0, options, done, data);
+}
+
+void
+service_set_target_authentication(Service *service, const char *name, const char *method,
+                                  const ServiceAccount *account, const ChangeOptions *options,
+                                  ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_target_authentication", method, account->secret != NULL, options,
+                done, data);
+}
+
+void
+service_add_acl(Service *service, const char *target_name, const AclSpec *spec, guint flags,
+                const ServiceAccount *account, const ChangeOptions *options, ServiceDoneFn done,
+                gpointer data)
+{
+    g_autofree char *name = acl_spec_dup_name(spec);
+
+    (void)begin(service, "add_acl", name, flags, options, done, data);
+}
+
+void
+service_set_acl_luns(Service *service, const char *target_name, const char *acl_name,
+                     const char *lun_map, const ChangeOptions *options, ServiceDoneFn done,
+                     gpointer data)
+{
+    (void)begin(service, "set_acl_luns", lun_map, 0, options, done, data);
+}
+
+void
+service_set_acl_read_only(Service *service, const char *target_name, const char *acl_name,
+                          gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
+                          gpointer data)
+{
+    (void)begin(service, "set_acl_read_only", acl_name, (guint)read_only, options, done, data);
+}
+
+void
+service_set_acl_authentication(Service *service, const char *target_name, const char *acl_name,
+                               const char *method, const ServiceAccount *account,
+                               const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_acl_authentication", acl_name, account->secret != NULL, options, done,
+                data);
+}
+
+void
+service_delete_acl(Service *service, const char *target_name, const char *acl_name,
+                   gboolean terminate_sessions, const ChangeOptions *options, ServiceDoneFn done,
+                   gpointer data)
+{
+    (void)begin(service, "delete_acl", acl_name, (guint)terminate_sessions, options, done, data);
+}
+
+void
+service_create_initiator_group(Service *service, const InitiatorGroupSpec *spec,
+                               const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "create_initiator_group", spec->name, 0, options, done, data);
+}
+
+void
+service_change_initiator_group(Service *service, const char *name, const char *const *add,
+                               const char *const *remove, const ChangeOptions *options,
+                               ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "change_initiator_group", name, add != NULL, options, done, data);
+}
+
+void
+service_delete_initiator_group(Service *service, const char *name, const ChangeOptions *options,
+                               ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "delete_initiator_group", name, 0, options, done, data);
+}
+
+void
+service_set_discovery_authentication(Service *service, const char *method,
+                                     const ServiceAccount *account, const ChangeOptions *options,
+                                     ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_discovery_authentication", method, account->secret != NULL, options,
+                done, data);
+}
+
+void
+service_set_chap_algorithms(Service *service, const char *algorithms, const ChangeOptions *options,
+                            ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_chap_algorithms", algorithms, 0, options, done, data);
+}
+
+void
+service_change_settings(Service *service, const SettingsChange *changes,
+                        const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "change_settings", changes[0].key, 0, options, done, data);
+}
+
+/* Nobody logs in here */
+void
+service_set_rejection_fn(Service *service, ServiceRejectionFn fn, gpointer user_data)
+{
+    g_assert_nonnull(service);
 }
 
 void
@@ -541,4 +733,15 @@ fake_service_count_session(Service *service, const char *target_name)
 
     target->n_sessions++;
     model_changed(service->model, MODEL_TARGET, target);
+}
+
+void
+fake_service_end_job(Service *service, guint32 id, int code)
+{
+    ModelJob *job = model_find_job(service->model, id);
+
+    job->state = code == LUNPORT_ERROR_CANCELED ? JOB_CANCELED : JOB_DONE;
+    if (job->state == JOB_CANCELED)
+        job->error = g_error_new_literal(LUNPORT_ERROR, code, "As the caller wanted");
+    model_changed(service->model, MODEL_JOB, job);
 }

@@ -30,3 +30,6 @@ void fake_service_remove_session(Service *service, guint16 tsih);
 
 /* Count a session of a target without one being there */
 void fake_service_count_session(Service *service, const char *target_name);
+
+/* The job ends, well or (CANCELED) because somebody wanted so */
+void fake_service_end_job(Service *service, guint32 id, int code);

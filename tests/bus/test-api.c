@@ -10,6 +10,8 @@
  */
 
 #include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "control/client.h"
 #include "harness.h"
@@ -17,6 +19,7 @@
 #define MANAGER     "/org/lunport1/Manager"
 #define TARGET_NAME "iqn.2024-01.com.example:a"
 #define TARGET      "/org/lunport1/targets/iqn_2e2024_2d01_2ecom_2eexample_3aa"
+#define JOB         "/org/lunport1/jobs/1"
 #define DISK        "/org/lunport1/backstores/disk"
 #define GROUP       "/org/lunport1/portal_groups/7"
 
@@ -235,6 +238,61 @@ test_backstore_offline(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_backstore_read_only(Fixture *fixture, gconstpointer data)
+{
+    create_disk(fixture);
+    call(fixture, DISK, "Backstore.SetReadOnly", g_variant_new("(b@a{sv})", TRUE, no_options()));
+    assert_printed(fixture, DISK, "Backstore.ReadOnly", "true");
+    call(fixture, DISK, "Backstore.SetReadOnly", g_variant_new("(b@a{sv})", FALSE, no_options()));
+    assert_printed(fixture, DISK, "Backstore.ReadOnly", "false");
+}
+
+static GVariant *
+parse_faults(const char *text)
+{
+    return g_variant_new("(@aa{sv}@a{sv})", g_variant_new_parsed(text), no_options());
+}
+
+static void
+test_backstore_faults(Fixture *fixture, gconstpointer data)
+{
+    create_disk(fixture);
+    assert_printed(fixture, DISK, "Backstore.Faults", "@aa{sv} []");
+    call(fixture, DISK, "Backstore.SetFaults", parse_faults("[{'on':<'read'>}]"));
+    assert_printed(fixture, DISK, "Backstore.Faults", "[{'on': <'read'>}]");
+    assert_printed(fixture, MANAGER, "Manager.FaultyBackstores", "[objectpath '" DISK "']");
+    fails(fixture, DISK, "Backstore.SetFaults", parse_faults("[{'on':<'nothing'>}]"),
+          "InvalidArgument");
+    assert_printed(fixture, DISK, "Backstore.Faults", "[{'on': <'read'>}]");
+    call(fixture, DISK, "Backstore.SetFaults", parse_faults("@aa{sv} []"));
+    assert_printed(fixture, DISK, "Backstore.Faults", "@aa{sv} []");
+    assert_printed(fixture, MANAGER, "Manager.FaultyBackstores", "@ao []");
+}
+
+static void
+test_limits(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GVariant) limits = NULL;
+    guint64 value = 0;
+
+    call(fixture, MANAGER, "Manager.SetLimits",
+         g_variant_new("(@a{st}@a{sv})", g_variant_new_parsed("@a{st} {'max-logins': 7}"),
+                       no_options()));
+    fails(fixture, MANAGER, "Manager.SetLimits",
+          g_variant_new("(@a{st}@a{sv})",
+                        g_variant_new_parsed("@a{st} {'max-logins': 8, 'max-nothing': 7}"),
+                        no_options()),
+          "InvalidArgument");
+    fails(fixture, MANAGER, "Manager.SetLimits",
+          g_variant_new("(@a{st}@a{sv})", g_variant_new_parsed("@a{st} {'max-logins': 0}"),
+                        no_options()),
+          "InvalidArgument");
+    limits = harness_get(&fixture->harness, MANAGER, "Manager.Limits");
+    g_assert_true(g_variant_lookup(limits, "max-logins", "t", &value));
+    g_assert_cmpuint(value, ==, 7);
+}
+
+static void
 test_backstore_resize(Fixture *fixture, gconstpointer data)
 {
     GVariant *yes = g_variant_ref_sink(g_variant_new_boolean(TRUE));
@@ -250,6 +308,43 @@ test_backstore_resize(Fixture *fixture, gconstpointer data)
     call(fixture, DISK, "Backstore.Resize",
          g_variant_new("(t@a{sv})", 1 << 20, one_option("allow-shrink", yes)));
     assert_number(fixture, DISK, "Backstore.Size", 1 << 20);
+    g_variant_unref(yes);
+}
+
+static void
+test_backstore_medium(Fixture *fixture, gconstpointer data)
+{
+    GVariant *cdrom = g_variant_ref_sink(g_variant_new_string("cdrom"));
+    GVariant *yes = g_variant_ref_sink(g_variant_new_boolean(TRUE));
+    g_autofree char *image = g_build_filename(g_get_tmp_dir(), "lunport-bus-XXXXXX", NULL);
+    int fd = g_mkstemp(image);
+
+    g_assert_cmpint(ftruncate(fd, 4096), ==, 0);
+    (void)close(fd);
+    call(fixture, MANAGER, "Manager.CreateBackstore",
+         g_variant_new("(ss@a{sv})", "file", "disk", one_option("device-type", cdrom)));
+    assert_string(fixture, DISK, "Backstore.DeviceType", "cdrom");
+    assert_string(fixture, DISK, "Backstore.Medium", "none");
+    assert_string(fixture, DISK, "Backstore.State", "online");
+
+    call(fixture, DISK, "Backstore.LoadMedium", g_variant_new("(s@a{sv})", image, no_options()));
+    assert_string(fixture, DISK, "Backstore.Medium", "loaded");
+    assert_string(fixture, DISK, "Backstore.Path", image);
+    assert_number(fixture, DISK, "Backstore.Size", 4096);
+    assert_number(fixture, DISK, "Backstore.BlockSize", 2048);
+    fails(fixture, DISK, "Backstore.LoadMedium",
+          g_variant_new("(s@a{sv})", "relative", no_options()), "InvalidArgument");
+
+    call(fixture, DISK, "Backstore.Eject", g_variant_new("(@a{sv})", one_option("force", yes)));
+    assert_string(fixture, DISK, "Backstore.Medium", "none");
+    assert_string(fixture, DISK, "Backstore.Path", "");
+    call(fixture, DISK, "Backstore.Delete", only_options());
+
+    create_disk(fixture);
+    assert_string(fixture, DISK, "Backstore.Medium", "");
+    fails(fixture, DISK, "Backstore.Eject", only_options(), "NotSupported");
+    (void)g_unlink(image);
+    g_variant_unref(cdrom);
     g_variant_unref(yes);
 }
 
@@ -363,8 +458,66 @@ test_enable_and_disable(Fixture *fixture, gconstpointer data)
     call(fixture, TARGET, "Target.Enable", only_options());
     makes(fixture, TARGET, "Target.Disable", only_option("mode", g_variant_new_string("abort")),
           "/");
-    fails(fixture, TARGET, "Target.Disable", only_option("mode", g_variant_new_string("drain")),
+    fails(fixture, TARGET, "Target.Disable", only_option("mode", g_variant_new_string("later")),
           "InvalidArgument");
+    fails(fixture, TARGET, "Target.Disable", only_option("timeout", g_variant_new_uint64(1)),
+          "InvalidArgument");
+}
+
+static GVariant *
+parse_options(const char *text)
+{
+    return g_variant_new("(@a{sv})", g_variant_new_parsed(text));
+}
+
+static void
+test_target_drain(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    call(fixture, TARGET, "Target.Enable", only_options());
+    fails(fixture, TARGET, "Target.Disable",
+          parse_options("{'mode': <'drain'>, 'timeout': <uint64 0>}"), "InvalidArgument");
+    fails(fixture, TARGET, "Target.Disable",
+          parse_options("{'mode': <'drain'>, 'timeout': <uint64 600000001>}"), "InvalidArgument");
+    makes(fixture, TARGET, "Target.Disable",
+          parse_options("{'mode': <'drain'>, 'dry-run': <true>}"), "/");
+    assert_string(fixture, TARGET, "Target.State", "online");
+
+    makes(fixture, TARGET, "Target.Disable",
+          parse_options("{'mode': <'drain'>, 'timeout': <uint64 1500000>}"),
+          "/org/lunport1/jobs/1");
+    assert_string(fixture, TARGET, "Target.State", "disabled");
+    harness_wait_signal(&fixture->harness, "Job.Finished " JOB " ('done', '', '')");
+    g_assert_true(harness_saw_signal(&fixture->harness,
+                                     "Properties.PropertiesChanged " JOB "*'State': <'done'>*"));
+    assert_string(fixture, JOB, "Job.State", "done");
+    assert_string(fixture, JOB, "Job.Operation", "Target.Disable");
+    assert_printed(fixture, JOB, "Job.Objects", "[objectpath '" TARGET "']");
+    assert_printed(fixture, JOB, "Job.Progress", "1.0");
+    assert_printed(fixture, JOB, "Job.Cancelable", "true");
+    assert_printed(fixture, JOB, "Job.Error", "('', '')");
+    assert_printed(fixture, JOB, "Job.Result", "{'sessions': <uint32 0>}");
+    assert_number(fixture, JOB, "Job.StartedByUid", getuid());
+    /* Seconds, rounded up */
+    g_assert_cmpuint(harness_get_number(&fixture->harness, JOB, "Job.ExpectedEnd"), ==,
+                     harness_get_number(&fixture->harness, JOB, "Job.StartedAt") + 2000000);
+    call(fixture, JOB, "Job.Cancel", only_options());
+    assert_string(fixture, JOB, "Job.State", "done");
+}
+
+static void
+test_target_redirect(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    assert_printed(fixture, TARGET, "Target.Redirect", "('', false)");
+    call(fixture, TARGET, "Target.SetRedirect",
+         g_variant_new("(sb@a{sv})", "192.0.2.7:3261", TRUE, no_options()));
+    assert_printed(fixture, TARGET, "Target.Redirect", "('192.0.2.7:3261', true)");
+    fails(fixture, TARGET, "Target.SetRedirect",
+          g_variant_new("(sb@a{sv})", "somewhere else", TRUE, no_options()), "InvalidArgument");
+    call(fixture, TARGET, "Target.SetRedirect",
+         g_variant_new("(sb@a{sv})", "", FALSE, no_options()));
+    assert_printed(fixture, TARGET, "Target.Redirect", "('', false)");
 }
 
 static void
@@ -692,6 +845,22 @@ test_session_keeps_its_target(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_request_logout(Fixture *fixture, gconstpointer data)
+{
+    GThread *initiator = log_in(fixture);
+    g_autofree char *session = find_session(fixture);
+
+    fails(fixture, session, "Session.RequestLogout",
+          only_option("timeout", g_variant_new_uint64(0)), "InvalidArgument");
+    makes(fixture, session, "Session.RequestLogout",
+          only_option("timeout", g_variant_new_uint64(1)), JOB);
+    fails(fixture, session, "Session.RequestLogout", only_options(), "Busy");
+    harness_wait_signal(&fixture->harness, "Job.Finished " JOB " ('done', '', '')");
+    g_assert_true(GPOINTER_TO_UINT(g_thread_join(initiator)));
+    g_assert_false(exists(fixture, session));
+}
+
+static void
 test_close_connection(Fixture *fixture, gconstpointer data)
 {
     GThread *initiator = log_in(fixture);
@@ -821,6 +990,152 @@ test_log_control(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(error);
 }
 
+#define ACL    TARGET "/acls/iqn_2e2024_2d01_2ecom_2eexample_3ahost"
+#define NODES  "/org/lunport1/initiator_groups/nodes"
+#define HOST   "iqn.2024-01.com.example:host"
+#define SECRET "a secret of 12 bytes or more"
+
+/* Nothing that can be read has the secret */
+static void
+assert_no_secret(Fixture *fixture)
+{
+    static const char *const names[] = { "Acl.Initiator",      "Acl.Action",
+                                         "Acl.Networks",       "Acl.AuthenticationMethod",
+                                         "Acl.ChapUser",       "Acl.HasSecret",
+                                         "Acl.MutualChapUser", "Acl.HasMutualSecret",
+                                         "Acl.LunMap" };
+    g_autoptr(GVariant) list =
+        harness_call_ok(&fixture->harness, TARGET, "Target.ListAcls", only_options());
+    g_autofree char *rules = g_variant_print(list, FALSE);
+
+    g_assert_nonnull(strstr(rules, HOST));
+    g_assert_null(strstr(rules, SECRET));
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(GVariant) value = harness_get(&fixture->harness, ACL, names[i]);
+        g_autofree char *text = g_variant_print(value, FALSE);
+
+        g_assert_null(strstr(text, SECRET));
+    }
+}
+
+static GVariant *
+acl_options(void)
+{
+    return g_variant_new_parsed("{'chap-user': <'user'>, 'secret': <%s>, 'read-only': <true>,"
+                                " 'networks': <['192.0.2.0/24', '2001:DB8::/32']>,"
+                                " 'portal-groups': <[objectpath '/org/lunport1/portal_groups/1']>,"
+                                " 'lun-map': <[(uint16 4, uint16 0, false), (0, 1, true)]>}",
+                                SECRET);
+}
+
+static void
+test_acl(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    makes(fixture, TARGET, "Target.AddAcl",
+          g_variant_new("(s@a{sv})", "IQN.2024-01.com.example:host", acl_options()), ACL);
+    assert_string(fixture, ACL, "Acl.Initiator", HOST);
+    assert_string(fixture, ACL, "Acl.Action", "allow");
+    assert_string(fixture, ACL, "Acl.AuthenticationMethod", "CHAP");
+    assert_string(fixture, ACL, "Acl.ChapUser", "user");
+    assert_number(fixture, ACL, "Acl.HasSecret", TRUE);
+    assert_number(fixture, ACL, "Acl.HasMutualSecret", FALSE);
+    assert_printed(fixture, ACL, "Acl.Networks", "['192.0.2.0/24', '2001:db8::/32']");
+    assert_printed(fixture, ACL, "Acl.LunMap", "[(uint16 0, uint16 1, true), (4, 0, false)]");
+    assert_printed(fixture, ACL, "Acl.PortalGroups",
+                   "[objectpath '/org/lunport1/portal_groups/1']");
+    assert_no_secret(fixture);
+
+    call(fixture, ACL, "Acl.SetReadOnly", g_variant_new("(b@a{sv})", FALSE, no_options()));
+    call(fixture, ACL, "Acl.SetLunMap", g_variant_new("(a(qqb)@a{sv})", NULL, no_options()));
+    call(fixture, ACL, "Acl.SetSecret", only_option("user", g_variant_new_string("next")));
+    assert_number(fixture, ACL, "Acl.ReadOnly", FALSE);
+    assert_printed(fixture, ACL, "Acl.LunMap", "@a(qqb) []");
+    assert_string(fixture, ACL, "Acl.ChapUser", "next");
+    call(fixture, ACL, "Acl.SetAuthentication", g_variant_new("(s@a{sv})", "Target", no_options()));
+    assert_number(fixture, ACL, "Acl.HasSecret", FALSE);
+    call(fixture, ACL, "Acl.Delete", only_option("terminate-sessions", yes()));
+    g_assert_false(exists(fixture, ACL));
+}
+
+static void
+test_acl_errors(Fixture *fixture, gconstpointer data)
+{
+    static const char method[] = "Target.AddAcl";
+
+    create_target(fixture);
+    fails(fixture, TARGET, method, g_variant_new("(s@a{sv})", "no name", no_options()),
+          "InvalidName");
+    fails(fixture, TARGET, method, g_variant_new("(s@a{sv})", "", no_options()), "InvalidArgument");
+    fails(fixture, TARGET, method,
+          g_variant_new("(s@a{sv})", HOST, one_option("action", g_variant_new_string("maybe"))),
+          "InvalidArgument");
+    fails(fixture, TARGET, method,
+          g_variant_new("(s@a{sv})", HOST, one_option("secret", g_variant_new_string(SECRET))),
+          "InvalidArgument");
+    fails(fixture, TARGET, method,
+          g_variant_new_parsed("(%s, {'networks': <['192.0.2.1/24']>})", HOST), "InvalidArgument");
+    fails(fixture, TARGET, method,
+          g_variant_new_parsed("(%s, {'lun-map': <[(uint16 1, uint16 0, false), (1, 1, true)]>})",
+                               HOST),
+          "InvalidArgument");
+    fails(fixture, TARGET, method,
+          g_variant_new_parsed("('', {'group': <objectpath '" NODES "'>})"), "NoSuchObject");
+    makes(fixture, TARGET, method, g_variant_new("(s@a{sv})", HOST, no_options()), ACL);
+    fails(fixture, TARGET, method, g_variant_new("(s@a{sv})", HOST, no_options()), "AlreadyExists");
+    makes(fixture, TARGET, method, g_variant_new("(s@a{sv})", HOST, one_option("replace", yes())),
+          ACL);
+}
+
+static void
+test_initiator_group(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    makes(fixture, MANAGER, "Manager.CreateInitiatorGroup",
+          g_variant_new_parsed("('nodes', [%s], @a{sv} {})", "IQN.2024-01.com.example:HOST"),
+          NODES);
+    assert_printed(fixture, NODES, "InitiatorGroup.Initiators", "['" HOST "']");
+    fails(fixture, NODES, "InitiatorGroup.AddInitiators",
+          g_variant_new_parsed("(['" HOST "'], @a{sv} {})"), "AlreadyExists");
+    call(fixture, NODES, "InitiatorGroup.AddInitiators",
+         g_variant_new_parsed("(['iqn.2024-02.*'], @a{sv} {})"));
+    call(fixture, NODES, "InitiatorGroup.RemoveInitiators",
+         g_variant_new_parsed("(['" HOST "'], @a{sv} {})"));
+    assert_printed(fixture, NODES, "InitiatorGroup.Initiators", "['iqn.2024-02.*']");
+    makes(fixture, TARGET, "Target.AddAcl",
+          g_variant_new_parsed("('', {'group': <objectpath '" NODES "'>})"),
+          TARGET "/acls/_40nodes");
+    assert_string(fixture, TARGET "/acls/_40nodes", "Acl.Group", NODES);
+    fails(fixture, NODES, "InitiatorGroup.Delete", only_options(), "InUse");
+    call(fixture, TARGET "/acls/_40nodes", "Acl.Delete", only_options());
+    call(fixture, NODES, "InitiatorGroup.Delete", only_options());
+}
+
+static void
+test_authentication(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    fails(fixture, TARGET, "Target.SetAuthentication",
+          g_variant_new("(s@a{sv})", "CHAP", no_options()), "InvalidArgument");
+    call(fixture, TARGET, "Target.SetAuthentication",
+         g_variant_new_parsed("('CHAP', {'user': <'u'>, 'secret': <%s>, 'mutual-user': <'m'>,"
+                              " 'mutual-secret': <'another one of the target'>})",
+                              SECRET));
+    assert_string(fixture, TARGET, "Target.ChapUser", "u");
+    assert_string(fixture, TARGET, "Target.MutualChapUser", "m");
+    call(fixture, MANAGER, "Manager.SetDiscoveryAuthentication",
+         g_variant_new_parsed("('CHAP', {'user': <'d'>, 'secret': <%s>})", SECRET));
+    assert_string(fixture, MANAGER, "Manager.DiscoveryChapUser", "d");
+    call(fixture, MANAGER, "Manager.SetChapAlgorithms",
+         g_variant_new_parsed("(['SHA-256'], @a{sv} {})"));
+    assert_printed(fixture, MANAGER, "Manager.ChapAlgorithms", "['SHA-256']");
+    fails(fixture, MANAGER, "Manager.SetChapAlgorithms",
+          g_variant_new_parsed("(@as [], @a{sv} {})"), "InvalidArgument");
+    assert_printed(fixture, MANAGER, "Manager.Problems",
+                   "['CHAP secrets are stored unencrypted, because there is no credential "
+                   "lunport.key: see lunportd(8)']");
+}
+
 #define ADD(name, function) g_test_add("/bus/api/" name, Fixture, NULL, set_up, function, tear_down)
 
 int
@@ -829,7 +1144,11 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("backstore", test_backstore);
     ADD("backstore-offline", test_backstore_offline);
+    ADD("backstore-medium", test_backstore_medium);
     ADD("backstore-resize", test_backstore_resize);
+    ADD("limits", test_limits);
+    ADD("backstore-read-only", test_backstore_read_only);
+    ADD("backstore-faults", test_backstore_faults);
     ADD("backstore-errors", test_backstore_errors);
     ADD("backstore-in-use", test_backstore_in_use);
     ADD("target", test_target);
@@ -855,5 +1174,12 @@ main(int argc, char **argv)
     ADD("reload", test_reload);
     ADD("answered-is-saved", test_answered_is_saved);
     ADD("log-control", test_log_control);
+    ADD("acl", test_acl);
+    ADD("acl-errors", test_acl_errors);
+    ADD("initiator-group", test_initiator_group);
+    ADD("authentication", test_authentication);
+    ADD("request-logout", test_request_logout);
+    ADD("target-drain", test_target_drain);
+    ADD("target-redirect", test_target_redirect);
     return g_test_run();
 }

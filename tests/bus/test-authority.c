@@ -15,6 +15,7 @@
 
 #include "fake-service.h"
 #include "harness.h"
+#include "model/job.h"
 #include "util/error.h"
 
 #define MANAGER     "/org/lunport1/Manager"
@@ -577,6 +578,38 @@ test_question_is_withdrawn_when_the_bus_goes(Fixture *fixture, gconstpointer dat
 }
 
 static void
+add_job(Fixture *fixture, guint32 uid)
+{
+    ModelJob *job = model_job_new("Target.Disable", MODEL_TARGET, TARGET_NAME, 0);
+
+    job->caller_uid = uid;
+    job->is_cancelable = TRUE;
+    model_take_job(service_get_model(fixture->service), job);
+}
+
+static void
+assert_cancel(Fixture *fixture, const char *path, const char *expected)
+{
+    assert_outcome(fixture, path, "org.lunport1.Job.Cancel", "(@a{sv} {},)", FALSE, expected);
+}
+
+static void
+test_who_started_a_job_may_cancel_it(Fixture *fixture, gconstpointer data)
+{
+    if (must_skip())
+        return;
+
+    polkit_up(fixture, ANSWER_NO);
+    add_job(fixture, NOBODY);
+    add_job(fixture, NOBODY - 1);
+    assert_cancel(fixture, "/org/lunport1/jobs/1", "ok");
+    g_assert_cmpuint(fixture->polkit.n_asked, ==, 0);
+    assert_cancel(fixture, "/org/lunport1/jobs/2", ACCESS_DENIED);
+    g_assert_cmpuint(fixture->polkit.n_asked, ==, 1);
+    assert_detail(fixture, "job-operation", "Target.Disable");
+}
+
+static void
 assert_permissions(Fixture *fixture, AnswerKind answer, const char *expected)
 {
     fixture->polkit.answer = answer;
@@ -766,6 +799,7 @@ main(int argc, char **argv)
         test_question_is_withdrawn_when_the_caller_goes);
     ADD("question-is-withdrawn-when-the-bus-goes", test_question_is_withdrawn_when_the_bus_goes);
     ADD("permissions", test_permissions);
+    ADD("who-started-a-job-may-cancel-it", test_who_started_a_job_may_cancel_it);
     ADD("log-level-needs-the-owner", test_log_level_needs_the_owner);
     ADD("one-user-cannot-take-all", test_one_user_cannot_take_all);
     return g_test_run();

@@ -402,6 +402,33 @@ has_begun(gpointer data)
 
 /* The bus goes while control works: the caller is answered, the operation ends unheard. */
 static void
+test_job(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GVariant) reply = NULL;
+    g_autoptr(GVariant) list = NULL;
+    g_autofree char *text = NULL;
+
+    create_target(fixture);
+    call(fixture, TARGET, "Target.Disable",
+         g_variant_new("(@a{sv})", one_option("mode", g_variant_new_string("drain"))));
+    g_assert_true(
+        g_str_has_prefix(fake_service_last(fixture->service), "drain_target " TARGET_NAME " 60 "));
+    g_assert_true(harness_has_object(&fixture->harness, "/org/lunport1/jobs/1"));
+    reply = harness_call_ok(&fixture->harness, MANAGER, "Manager.ListJobs",
+                            g_variant_new("(@a{sv})", no_options()));
+    list = g_variant_get_child_value(reply, 0);
+    g_assert_cmpuint(g_variant_n_children(list), ==, 1);
+    text = g_variant_print(list, FALSE);
+    g_assert_true(
+        g_str_has_prefix(text, "[('/org/lunport1/jobs/1', 1, 'Target.Disable', 'running', 0.0, "));
+
+    call(fixture, "/org/lunport1/jobs/1", "Job.Cancel", g_variant_new("(@a{sv})", no_options()));
+    harness_wait_signal(&fixture->harness,
+                        "Job.Finished /org/lunport1/jobs/1 ('canceled', "
+                        "'org.lunport1.Error.Canceled', 'As the caller wanted')");
+}
+
+static void
 test_bus_goes_during_an_operation(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -524,6 +551,7 @@ main(int argc, char **argv)
     ADD("statistics-of-one", test_statistics_of_one);
     ADD("statistics-of-many", test_statistics_of_many);
     ADD("permissions-of-the-owner", test_permissions_of_the_owner);
+    ADD("job", test_job);
     ADD("bus-goes-during-an-operation", test_bus_goes_during_an_operation);
     ADD("name-is-taken", test_name_is_taken);
     g_test_add_func("/bus/faces/name-waits-for-the-start", test_name_waits_for_the_start);

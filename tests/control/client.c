@@ -207,6 +207,22 @@ client_test_unit_ready(Client *client, guint16 lun)
 }
 
 int
+client_prevent_removal(Client *client, guint16 lun, gboolean prevent)
+{
+    const guint8 cdb[6] = { 0x1e, 0, 0, 0, prevent ? 1 : 0 };
+
+    return run_command(client, lun, cdb, sizeof(cdb), 0);
+}
+
+int
+client_move_medium(Client *client, guint16 lun, gboolean load)
+{
+    const guint8 cdb[6] = { 0x1b, 0, 0, 0, load ? 3 : 2 };
+
+    return run_command(client, lun, cdb, sizeof(cdb), 0);
+}
+
+int
 client_read_block(Client *client, guint16 lun, guint32 lba)
 {
     guint8 cdb[10] = { 0x28 };
@@ -214,6 +230,24 @@ client_read_block(Client *client, guint16 lun, guint32 lba)
     put_be32(cdb + 2, lba);
     put_be16(cdb + 7, 1);
     return run_command(client, lun, cdb, sizeof(cdb), 512);
+}
+
+int
+client_save_protection(Client *client, guint16 lun, gboolean protect)
+{
+    static const guint8 cdb[6] = { 0x15, 0x11, [4] = 16 };
+    guint8 list[16] = { [4] = 0x0a, 0x0a, 0x20, 0x10 };
+
+    list[8] = protect ? 0x08 : 0;
+    return run_list_command(client, lun, cdb, sizeof(cdb), list, sizeof(list));
+}
+
+int
+client_write_nothing(Client *client, guint16 lun)
+{
+    static const guint8 cdb[10] = { 0x2a };
+
+    return run_command(client, lun, cdb, sizeof(cdb), 0);
 }
 
 int
@@ -242,4 +276,12 @@ client_wait_closed(Client *client)
         if (n < 0)
             return FALSE;
     }
+}
+
+int
+client_flush(Client *client, guint16 lun)
+{
+    static const guint8 cdb[10] = { 0x35 };
+
+    return run_command(client, lun, cdb, sizeof(cdb), 0);
 }

@@ -35,8 +35,23 @@ int client_reserve_out(Client *client, guint16 lun, guint8 action, guint8 type, 
 /* SET TARGET PORT GROUPS with one descriptor; the same */
 int client_set_target_port_group(Client *client, guint16 lun, guint16 tag, guint8 state);
 
+/* PREVENT ALLOW MEDIUM REMOVAL; the same */
+int client_prevent_removal(Client *client, guint16 lun, gboolean prevent);
+
+/* START STOP UNIT with LOEJ: load the medium, or eject it; the same */
+int client_move_medium(Client *client, guint16 lun, gboolean load);
+
 /* READ(10) of one block; the same */
 int client_read_block(Client *client, guint16 lun, guint32 lba);
+
+/* MODE SELECT of the control page with SWP or without, and SP; the same */
+int client_save_protection(Client *client, guint16 lun, gboolean protect);
+
+/* WRITE(10) of no blocks, which a protected unit refuses all the same; the same */
+int client_write_nothing(Client *client, guint16 lun);
+
+/* SYNCHRONIZE CACHE of all; the same */
+int client_flush(Client *client, guint16 lun);
 
 /* TEST UNIT READY until unit attentions are over */
 int client_settle(Client *client, guint16 lun);

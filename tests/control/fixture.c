@@ -71,6 +71,7 @@ fixture_start(Fixture *fixture)
     static const char *const listen[] = { "127.0.0.1:0", NULL };
     const ServiceConfig config = { .state_dir = fixture->state_dir,
                                    .config_dir = fixture->config_dir,
+                                   .credentials_dir = fixture->credentials_dir,
                                    .n_workers = 2,
                                    .listen = listen };
     g_autoptr(GError) error = NULL;
@@ -141,6 +142,7 @@ fixture_tear_down(Fixture *fixture, gconstpointer data)
     g_free(fixture->base);
     g_free(fixture->state_dir);
     g_free(fixture->config_dir);
+    g_free(fixture->credentials_dir);
 }
 
 void

@@ -17,6 +17,7 @@ typedef struct {
     char *base;
     char *state_dir;
     char *config_dir;
+    char *credentials_dir; /* NULL: none; in effect with the next start */
     Service *service;
     guint16 port;
 

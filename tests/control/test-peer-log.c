@@ -29,7 +29,7 @@ count_admitted(PeerLog *log, guint32 host, guint n)
 static void
 test_an_address_has_its_share(void)
 {
-    PeerLog *log = peer_log_new();
+    PeerLog *log = peer_log_new(10);
 
     g_assert_cmpuint(count_admitted(log, 0x7f000001, 1000), ==, 10);
     peer_log_free(log);
@@ -38,7 +38,7 @@ test_an_address_has_its_share(void)
 static void
 test_others_are_not_affected(void)
 {
-    PeerLog *log = peer_log_new();
+    PeerLog *log = peer_log_new(10);
 
     (void)count_admitted(log, 0x7f000001, 1000);
     g_assert_cmpuint(count_admitted(log, 0x7f000002, 5), ==, 5);
@@ -49,7 +49,7 @@ test_others_are_not_affected(void)
 static void
 test_a_flood_of_addresses(void)
 {
-    PeerLog *log = peer_log_new();
+    PeerLog *log = peer_log_new(10);
     guint admitted = 0;
 
     for (guint32 i = 0; i < 100000; i++)

@@ -14,7 +14,9 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -226,6 +228,82 @@ def check_backstore_offline(service):
     service.bad(NOT_FOUND, "none", "backstore", "online", "none")
 
 
+def check_backstore_medium(service):
+    image = service.folder / "image.iso"
+    image.write_bytes(bytes(4096))
+    service.quiet("backstore", "create", "drive", "--device-type=cdrom")
+    assert re.search(r"Medium:? +none", service.good("backstore", "show", "drive"))
+    service.unchanged("backstore", "load", "drive", str(image))
+    service.quiet("backstore", "load", "drive", str(image))
+    shown = service.good("backstore", "show", "drive")
+    assert re.search(r"Medium:? +loaded", shown) and str(image) in shown, shown
+    service.bad(NOT_FOUND, "nowhere", "backstore", "load", "drive", "/nowhere/image.iso")
+    service.quiet("backstore", "eject", "drive", "--force")
+    assert re.search(r"Medium:? +none", service.good("backstore", "show", "drive"))
+    service.bad(NOT_FOUND, "none", "backstore", "eject", "none")
+    service.bad(FAILED, "not a removable", "backstore", "eject", "one")
+    service.quiet("backstore", "delete", "drive")
+
+
+def check_backstore_read_only(service):
+    service.unchanged("backstore", "read-only", "one")
+    service.quiet("backstore", "read-only", "one")
+    equal(service.json("backstore", "show", "one")["ReadOnly"], True)
+    service.quiet("backstore", "writable", "one")
+    equal(service.json("backstore", "show", "one")["ReadOnly"], False)
+    service.bad(NOT_FOUND, "none", "backstore", "writable", "none")
+
+
+def check_backstore_fault(service):
+    service.unchanged("backstore", "fault", "one", "--on=read")
+    service.quiet("backstore", "fault", "one", "--on=read", "--delay=200ms", "--count=3",
+                  "--probability=0.5", "--seed=7", "--offset=1M", "--length=4K")
+    service.quiet("backstore", "fault", "one", "--on=write,flush", "--error=ENOSPC")
+    equal(service.json("backstore", "show", "one")["Faults"],
+          [{"on": "read", "delay": 200000, "count": 3, "probability": 0.5, "seed": 7,
+            "offset": MIB, "length": 4096},
+           {"on": "write,flush", "error": "ENOSPC"}])
+    assert "on=write,flush error=ENOSPC" in service.good("backstore", "show", "one")
+    assert "ENOSPC" in service.good("backstore", "fault", "one")
+    assert "Problem: Backstore one has faults set" in service.good("status")
+    service.bad(FAILED, "error", "backstore", "fault", "one", "--error=EWRONG")
+    service.bad(USAGE, "soon", "backstore", "fault", "one", "--delay=soon")
+    service.bad(USAGE, "half", "backstore", "fault", "one", "--probability=half")
+    service.bad(NOT_FOUND, "none", "backstore", "fault", "none", "--clear")
+    service.quiet("backstore", "fault", "one", "--clear", "--on=map", "--stall")
+    equal(service.json("backstore", "show", "one")["Faults"], [{"on": "map", "stall": True}])
+    service.quiet("backstore", "fault", "one", "--clear")
+    equal(service.json("backstore", "show", "one")["Faults"], [])
+    assert "faults" not in service.good("status")
+
+
+def check_limits(service):
+    def value(name):
+        return {row["Limit"]: row["Value"] for row in service.json("limits")}[name]
+
+    equal(value("max-logins"), 256)
+    service.unchanged("limits", "set", "max-logins=77")
+    service.quiet("limits", "set", "max-logins=77", "max-bytes=1G")
+    equal((value("max-logins"), value("max-bytes")), (77, 1 << 30))
+    assert re.search(r"max-logins +77", service.good("limits"))
+    service.bad(FAILED, "max-nothing", "limits", "set", "max-nothing=1")
+    service.bad(FAILED, "MaxLogins", "limits", "set", "login-timeout=9", "max-logins=0")
+    service.bad(USAGE, "max-logins", "limits", "set", "max-logins")
+    service.bad(USAGE, "many", "limits", "set", "max-logins=many")
+    equal((value("max-logins"), value("login-timeout")), (77, 15))
+    service.quiet("limits", "set", "max-logins=256", "max-bytes=0")
+
+
+def check_isns(service):
+    equal(service.json("isns", "show")["IsnsServer"], "")
+    service.unchanged("isns", "set", "127.0.0.1:9")
+    service.quiet("isns", "set", "127.0.0.1:9")
+    equal(service.json("isns", "show")["IsnsServer"], "127.0.0.1:9")
+    service.bad(FAILED, "server", "isns", "set", "127.0.0.1:many")
+    service.quiet("isns", "set", "off")
+    equal(service.json("isns", "show")["IsnsServer"], "")
+
+
 def check_backstore_resize(service):
     service.unchanged("backstore", "resize", "one", "65M")
     service.quiet("backstore", "resize", "one", "65M")
@@ -366,7 +444,7 @@ def check_access(service):
     equal(closed.status[0], 2)
     service.unchanged("access", "open", IQN)
     service.quiet("access", "open", IQN)
-    equal([(row["Name"], row["AccessMode"]) for row in service.json("access", "list")],
+    equal([(row["Target"], row["AccessMode"]) for row in service.json("access", "list")],
           [(IQN, "open")])
     service.unchanged("access", "close", IQN)
     service.quiet("access", "close", IQN)
@@ -374,6 +452,81 @@ def check_access(service):
     service.quiet("access", "open", IQN)
     for verb in ("open", "close"):
         service.bad(NOT_FOUND, IQN + "-none", "access", verb, IQN + "-none")
+
+
+def with_secret(service, text, *words):
+    """lunctl with a secret on a descriptor, and no output."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode() + b"\n")
+    os.close(writer)
+    service.verbs.add(" ".join(words[:2]))
+    result = subprocess.run([service.lunctl, f"--bus={service.address}", *words, f"--secret-fd={reader}"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
+                            stderr=subprocess.STDOUT, check=False, pass_fds=[reader])
+    os.close(reader)
+    equal((result.returncode, result.stdout.decode()), (OK, ""))
+
+
+def rules_of(service, key):
+    return [row.get(key) for row in service.json("access", "list", IQN)]
+
+
+def check_access_rules(service):
+    host, other = "iqn.2026-11.org.lunport:host", "iqn.2026-11.org.lunport:other"
+    service.quiet("access", "close", IQN)
+    service.unchanged("access", "allow", IQN, host)
+    service.quiet("access", "allow", IQN, host, "--from=192.0.2.0/24,::1", "--lun-map=3:0:ro",
+                  "--portal-group=1", "--read-only")
+    service.bad(FAILED, "already", "access", "allow", IQN, host)
+    service.bad(USAGE, "is not LUN", "access", "allow", IQN, other, "--lun-map=x")
+    service.bad(USAGE, "Name an initiator", "access", "allow", IQN)
+    service.quiet("access", "deny", IQN, other, "--terminate")
+    equal(rules_of(service, "Who"), [host, other, "(others)"])
+    equal(rules_of(service, "Action"), ["allow", "deny", "deny"])
+    equal(rules_of(service, "Luns")[0], "3:0:ro read-only")
+    service.quiet("access", "writable", IQN, host)
+    service.quiet("access", "luns", IQN, host, "all")
+    equal(rules_of(service, "Luns")[0], "all")
+    service.quiet("access", "read-only", IQN, host)
+    with_secret(service, "the secret of the host", "access", "secret", IQN, host, "--chap-user=host")
+    equal(rules_of(service, "ChapUser")[0], "host")
+    assert "the secret" not in str(service.everything())
+    service.quiet("access", "secret", IQN, host, "--remove")
+    service.bad(NOT_FOUND, "no access rule", "access", "remove", IQN, host + "2")
+    service.quiet("access", "remove", IQN, host)
+    service.quiet("access", "remove", IQN, other)
+    equal(rules_of(service, "Who"), ["(others)"])
+    service.quiet("access", "open", IQN)
+
+
+def check_groups(service):
+    host = "iqn.2026-11.org.lunport:host"
+    service.quiet("group", "create", "nodes")
+    service.quiet("group", "add", "nodes", host, "iqn.2026-12.*")
+    service.quiet("group", "remove", "nodes", host)
+    equal([(row["Name"], row["Initiators"]) for row in service.json("group", "list")],
+          [("nodes", ["iqn.2026-12.*"])])
+    service.bad(NOT_FOUND, "not in the group", "group", "remove", "nodes", host)
+    service.quiet("access", "allow", IQN, "--group=nodes")
+    service.bad(FAILED, "access rule", "group", "delete", "nodes")
+    service.quiet("access", "remove", IQN, "@nodes")
+    service.quiet("group", "delete", "nodes")
+    service.bad(NOT_FOUND, "nodes", "group", "delete", "nodes")
+
+
+def check_authentication(service):
+    with_secret(service, "the secret of all of them", "target", "auth", IQN, "chap", "--chap-user=all")
+    equal(service.json("target", "show", IQN)["ChapUser"], "all")
+    assert "stored unencrypted" in service.good("status")
+    service.quiet("target", "auth", IQN, "none")
+    service.bad(FAILED, "Kerberos", "target", "auth", IQN, "Kerberos")
+    with_secret(service, "the secret of discovery", "discovery", "auth", "chap", "--chap-user=d")
+    equal(service.json("discovery", "show")["DiscoveryChapUser"], "d")
+    service.quiet("discovery", "auth", "none")
+    service.quiet("chap", "algorithms", "SHA-256", "SHA1")
+    equal(service.json("discovery", "show")["ChapAlgorithms"], ["SHA-256", "SHA1"])
+    service.bad(FAILED, "ROT13", "chap", "algorithms", "ROT13")
+    service.quiet("chap", "algorithms", "SHA3-256", "SHA-256", "SHA1", "MD5")
 
 
 def check_alua(service):
@@ -462,6 +615,77 @@ def check_sessions_in_the_way(service):
         initiator.close()
         rig.wait_until(lambda: not service.json("session", "list"), "the end of the session")
     equal(service.names("target"), [IQN])
+
+
+def check_redirect(service):
+    service.unchanged("target", "redirect", IQN, "192.0.2.7")
+    service.quiet("target", "redirect", IQN, "192.0.2.7")
+    equal(service.json("target", "show", IQN)["Redirect"], ["192.0.2.7", False])
+    moved = Initiator(service.port, IQN)
+    moved.close()
+    equal(moved.status, b"\1\1")
+    service.quiet("target", "redirect", IQN, "[2001:db8::7]:3261", "--permanent")
+    text = service.good("target", "show", IQN)
+    assert "Redirected to: [2001:db8::7]:3261, permanently\n" in text, text
+    service.bad(USAGE, "--clear", "target", "redirect", IQN)
+    service.bad(USAGE, "--clear", "target", "redirect", IQN, "192.0.2.7", "--clear")
+    service.bad(FAILED, "here", "target", "redirect", IQN, "here")
+    service.bad(NOT_FOUND, IQN + "-none", "target", "redirect", IQN + "-none", "192.0.2.7")
+    service.quiet("target", "redirect", IQN, "--clear")
+    equal(service.json("target", "show", IQN)["Redirect"], ["", False])
+
+
+def check_jobs(service):
+    """Initiator does not answer requests, so it is dropped at the deadline."""
+    equal(service.json("job", "list"), [])
+    initiator = Initiator(service.port, IQN)
+    service.unchanged("session", "logout", str(initiator.tsih))
+    service.quiet("session", "logout", str(initiator.tsih), "--timeout=1s")
+    assert initiator.is_closed()
+    equal(service.json("session", "list"), [])
+    initiator.close()
+
+    initiator = Initiator(service.port, IQN)
+    shown = service.json("target", "disable", IQN, "--drain", "--timeout=10min", "--no-wait")
+    equal((shown["Operation"], shown["State"]), ("Target.Disable", "running"))
+    job = [row for row in service.json("job", "list") if row["State"] == "running"][0]
+    number = str(job["Number"])
+    equal(job["Operation"], "Target.Disable")
+    equal(service.json("job", "show", number)["Progress"], 0.0)
+    service.bad(FAILED, f"Job {number}", "target", "disable", IQN, "--drain")
+    service.unchanged("job", "cancel", number)
+    service.quiet("job", "cancel", number)
+    rig.wait_until(lambda: service.json("job", "show", number)["State"] == "canceled", "the end")
+    equal(len(service.json("session", "list")), 1)
+    service.quiet("target", "disable", IQN, "--drain", "--timeout=500ms")
+    assert initiator.is_closed()
+    initiator.close()
+    service.quiet("target", "enable", IQN)
+    service.bad(USAGE, "--drain and --abort", "target", "disable", IQN, "--drain", "--abort")
+    service.bad(FAILED, "timeout", "target", "disable", IQN, "--timeout=5s")
+    service.bad(USAGE, "“soon” is not a time", "target", "disable", IQN, "--timeout=soon")
+    service.bad(NOT_FOUND, "No job 9999", "job", "show", "9999")
+    service.bad(NOT_FOUND, "No job 9999", "job", "cancel", "9999")
+    service.bad(USAGE, "“first” is not the number of a job", "job", "show", "first")
+    service.bad(NOT_FOUND, "No session", "session", "logout", "65535")
+
+
+def check_interrupt(service):
+    """Ctrl-C cancels the job and says how it ended."""
+    initiator = Initiator(service.port, IQN)
+    with subprocess.Popen([service.lunctl, f"--bus={service.address}", "session", "logout",
+                           str(initiator.tsih)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as waiting:
+        rig.wait_until(lambda: "running" in [row["State"] for row in service.json("job", "list")],
+                       "the job")
+        # It may not wait yet: then it dies of the signal, and the job goes on
+        waiting.send_signal(signal.SIGINT)
+        errors = waiting.communicate(timeout=60)[1].decode()
+    if waiting.returncode != -signal.SIGINT:
+        equal((waiting.returncode, errors), (FAILED, "lunctl: The job was canceled\n"))
+        equal(len(service.json("session", "list")), 1)
+    initiator.close()
+    rig.wait_until(lambda: not service.json("session", "list"), "the end of the session")
 
 
 def check_status(service):
@@ -693,10 +917,12 @@ def check_complete(service, verbs):
 
 
 CHECKS = [check_usage, check_help, check_environment, check_backstore_create,
-          check_backstore_default_place, check_backstore_offline, check_backstore_resize, check_backstore_list,
+          check_backstore_default_place, check_backstore_offline, check_backstore_medium, check_backstore_read_only, check_backstore_fault, check_limits,
+          check_isns,
+          check_backstore_resize, check_backstore_list,
           check_backstore_refusals,
           check_target, check_target_refusals, check_target_set, check_lun, check_lun_reservations, check_lun_refusals,
-          check_access, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_status,
+          check_access, check_access_rules, check_groups, check_authentication, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_redirect, check_jobs, check_interrupt, check_status,
           check_stats, check_completion, check_export, check_export_by_name, check_export_undo, check_not_authorized,
           check_restart, check_problems, check_delete, check_examples]
 

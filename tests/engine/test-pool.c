@@ -360,6 +360,37 @@ test_random(void)
     pool_free(pool);
 }
 
+/* What is out above a new limit stays out, and a higher one lets those go on who wait */
+static void
+test_limit(void)
+{
+    Pool *pool = pool_new(4 * POOL_BUFFER_MAX, POOL_BUFFER_MAX, NULL);
+    void *a = pool_take(pool, POOL_BUFFER_MAX);
+    void *b = pool_take(pool, POOL_BUFFER_MAX);
+
+    g_assert_false(pool_is_limited(pool));
+    pool_set_limit(pool, POOL_BUFFER_MAX);
+    g_assert_true(pool_is_limited(pool));
+    g_assert_cmpuint(pool_available(pool), ==, 0);
+    g_assert_null(pool_take(pool, 1));
+    pool_give(pool, a);
+    g_assert_null(pool_take(pool, 1));
+    pool_give(pool, b);
+    a = pool_take(pool, POOL_BUFFER_MAX);
+    g_assert_nonnull(a);
+    g_assert_null(pool_take(pool, 1));
+    b = pool_take_reserved(pool, POOL_BUFFER_MAX);
+    g_assert_nonnull(b);
+    pool_give(pool, b);
+
+    pool_set_limit(pool, 0);
+    b = pool_take(pool, POOL_BUFFER_MAX);
+    g_assert_nonnull(b);
+    pool_give(pool, a);
+    pool_give(pool, b);
+    pool_free(pool);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -379,5 +410,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine/pool/trim", test_trim);
     g_test_add_func("/engine/pool/twice-given-is-a-bug", test_twice_given_is_a_bug);
     g_test_add_func("/engine/pool/random", test_random);
+    g_test_add_func("/engine/pool/limit", test_limit);
     return g_test_run();
 }

@@ -149,7 +149,11 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     static const BackstoreConfig store_config = {
         .type = "ram", .name = "disk", .size = (guint64)4 << 20, .fd = -1
     };
+    static const BackstoreConfig disc_config = {
+        .type = "ram", .name = "disc", .size = (guint64)1 << 20, .block_size = 2048, .fd = -1
+    };
     static const LuConfig lu_config = { .name = "disk", .thin = TRUE };
+    static const LuConfig drive_config = { .name = "disc", .uuid = { 1 }, .device = LU_CDROM };
     static const NexusConfig nexus_config = { .initiator_port_name = "i,i,0x1",
                                               .target_name = "t",
                                               .relative_target_port = 1,
@@ -157,9 +161,13 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     Offload *offload = offload_new(1);
     Worker *worker = worker_new(0, &worker_config, offload, NULL);
     Backstore *store = backstore_open(&store_config, offload, 1, NULL);
+    Backstore *disc = backstore_open(&disc_config, offload, 1, NULL);
     Lu *lu = lu_new(&lu_config, store, &worker, 1, 0);
-    LunMap *map = lun_map_new(
-        (LunEntry[]){ { .lun = 0, .lu = lu }, { .lun = 1, .lu = lu, .read_only = TRUE } }, 2);
+    Lu *drive = lu_new(&drive_config, disc, &worker, 1, 0);
+    LunMap *map = lun_map_new((LunEntry[]){ { .lun = 0, .lu = lu },
+                                            { .lun = 1, .lu = lu, .read_only = TRUE },
+                                            { .lun = 2, .lu = drive } },
+                              3);
     Nexus *nexus;
 
     scsi_worker_init(worker, NULL, NULL);
@@ -167,7 +175,9 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     snapshot_unref(&map->snapshot);
     run_all(worker, nexus, data, size);
     nexus_free(nexus);
+    release(drive, worker);
     release(lu, worker);
+    backstore_close(disc);
     backstore_close(store);
     scsi_worker_deinit(worker);
     worker_free(worker);

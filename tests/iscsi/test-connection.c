@@ -131,6 +131,8 @@ test_login_timeout(void)
     Initiator *initiator = initiator_new(rig);
 
     rig_settle(rig);
+    initiator_send_bytes(initiator, "C", 1);
+    rig_settle(rig);
     clock_advance(&rig->clock, 14 * USEC_PER_SEC);
     g_assert_false(initiator_is_closed(initiator));
     clock_advance(&rig->clock, 2 * USEC_PER_SEC);

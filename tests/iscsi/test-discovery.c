@@ -201,6 +201,53 @@ test_wildcard(Fixture *fixture, gconstpointer unused)
     EXPECT_TEXT(fixture, "TargetName=" DISK(1) "\0TargetAddress=198.51.100.9:3270,1\0");
 }
 
+/* A zone is a name of the machine that has it */
+static void
+test_link_local(Fixture *fixture, gconstpointer unused)
+{
+    fixture->announces[0].address = address("fe80::1%lo");
+    fixture->config.local = address("fe80::1%lo");
+    discovery_init(&fixture->discovery, &fixture->config);
+
+    expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(2) "\0"));
+    EXPECT_TEXT(fixture, "TargetName=" DISK(2) "\0TargetAddress=[fe80::1]:3260,1\0");
+}
+
+static void
+test_link_local_of_wildcard(Fixture *fixture, gconstpointer unused)
+{
+    fixture->announces[0].address = address("*");
+    fixture->config.local = address("fe80::2%lo");
+    discovery_init(&fixture->discovery, &fixture->config);
+
+    expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(2) "\0"));
+    EXPECT_TEXT(fixture, "TargetName=" DISK(2) "\0TargetAddress=[fe80::2]:3260,1\0");
+}
+
+/* It would lead nowhere, or to another machine */
+static void
+test_link_local_elsewhere(Fixture *fixture, gconstpointer unused)
+{
+    fixture->announces[0].address = address("fe80::1%lo");
+    fixture->announces[1].tag = 1;
+    fixture->targets[1].n_announces = 2;
+
+    expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(2) "\0"));
+    EXPECT_TEXT(fixture, "TargetName=" DISK(2) "\0TargetAddress=[2001:db8::1]:3261,1\0");
+}
+
+/* The same address on another link is another one */
+static void
+test_link_local_of_another_link(Fixture *fixture, gconstpointer unused)
+{
+    fixture->announces[0].address = address("fe80::1%7001");
+    fixture->config.local = address("fe80::1%7002");
+    discovery_init(&fixture->discovery, &fixture->config);
+
+    expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(2) "\0"));
+    EXPECT_TEXT(fixture, "TargetName=" DISK(2) "\0");
+}
+
 static void
 test_wildcard_of_the_other_family(Fixture *fixture, gconstpointer unused)
 {
@@ -442,6 +489,10 @@ main(int argc, char **argv)
     ADD("normal-session", test_normal_session);
     ADD("wildcard", test_wildcard);
     ADD("wildcard-of-the-other-family", test_wildcard_of_the_other_family);
+    ADD("link-local", test_link_local);
+    ADD("link-local-of-wildcard", test_link_local_of_wildcard);
+    ADD("link-local-elsewhere", test_link_local_elsewhere);
+    ADD("link-local-of-another-link", test_link_local_of_another_link);
     ADD("address-twice", test_address_twice);
     ADD("long-list", test_long_list);
     ADD("list-shrinks", test_list_shrinks);

@@ -363,9 +363,10 @@ test_encode_small_responses(void)
     g_assert_cmphex(pdu_itt(bhs), ==, PDU_TAG_RESERVED);
     g_assert_cmphex(pdu_ttt(bhs), ==, 9);
 
-    pdu_encode_tmf_response(bhs, 4, PDU_TMF_RESPONSE_NO_LUN);
+    pdu_encode_tmf_response(bhs, 4, PDU_TMF_RESPONSE_NO_LUN, 0x162904);
     g_assert_cmphex(bhs[0], ==, 0x22);
     g_assert_cmphex(bhs[2], ==, 2);
+    g_assert_cmphex(get_be32(bhs + 8), ==, 0x16290400);
 
     pdu_encode_logout_response(bhs, 4, PDU_LOGOUT_RESPONSE_NO_CID, 2, 20);
     g_assert_cmphex(bhs[0], ==, 0x26);

@@ -8,6 +8,7 @@
  */
 
 #include "initiator.h"
+#include "scsi/command.h"
 
 #include <string.h>
 
@@ -553,6 +554,96 @@ test_abort_task_set_and_lun_reset(void)
 }
 
 static void
+set_task_aborted_status(Initiator *initiator)
+{
+    static const guint8 cdb[6] = { 0x15, 0x10, [4] = 16 };
+    static const guint8 list[16] = { [4] = 0x0a, 0x0a, 0x20, 0x10, 0, 0x40 };
+    Outcome outcome;
+
+    g_assert_true(
+        initiator_run(initiator, cdb, sizeof(cdb), list, sizeof(list), NULL, 0, &outcome));
+    g_assert_cmphex(outcome.status, ==, 0);
+}
+
+/* With TAS, commands that another nexus aborts are answered: when their data sequences have ended */
+static void
+test_task_aborted(void)
+{
+    Bed bed = bed_open(NULL);
+    Initiator *other = initiator_new(bed.rig);
+    guint8 bhs[PDU_BHS_SIZE], cdb[10];
+    guint8 data[BLOCK] = { 0 };
+    guint32 itt;
+
+    other->isid[5] ^= 0x55;
+    g_assert_cmphex(initiator_login(other, "InitialR2T=Yes\nImmediateData=No"), ==, 0);
+    set_task_aborted_status(bed.initiator);
+    initiator_settle(other);
+
+    rig_hold(bed.rig);
+    itt = send_read(other, 0, 1);
+    rig_settle(bed.rig);
+    initiator_cdb10(cdb, 0x2a, 0, 1);
+    initiator_command(other, bhs, 0xa0, cdb, sizeof(cdb), BLOCK);
+    initiator_send(other, bhs, NULL, 0);
+    expect_answer(other, PDU_R2T, pdu_itt(bhs));
+    put_be32(bhs + 20, pdu_ttt(other->bhs));
+    send_tmf(bed.initiator, PDU_TMF_LOGICAL_UNIT_RESET, PDU_TAG_RESERVED, 0);
+    rig_settle(bed.rig);
+    rig_release(bed.rig);
+    expect_tmf(bed.initiator, PDU_TMF_RESPONSE_COMPLETE);
+
+    expect_answer(other, PDU_SCSI_RESPONSE, itt);
+    g_assert_cmphex(other->bhs[3], ==, SCSI_TASK_ABORTED);
+    g_assert_cmphex(other->bhs[1] & PDU_RESIDUAL_UNDERFLOW, ==, PDU_RESIDUAL_UNDERFLOW);
+    g_assert_false(initiator_poll(other));
+
+    bhs[0] = PDU_DATA_OUT;
+    bhs[1] = PDU_FINAL;
+    put_be32(bhs + 36, 0);
+    put_be32(bhs + 40, 0);
+    initiator_send(other, bhs, data, sizeof(data));
+    expect_answer(other, PDU_SCSI_RESPONSE, pdu_itt(bhs));
+    g_assert_cmphex(other->bhs[3], ==, SCSI_TASK_ABORTED);
+    g_assert_cmpuint(other->data_size, ==, 0);
+
+    initiator_settle(other);
+    initiator_free(other);
+    bed_close(&bed);
+}
+
+/* Immediate data of a command that is aborted is still coming */
+static void
+test_task_aborted_in_its_pdu(void)
+{
+    Bed bed = bed_open(NULL);
+    Initiator *other = initiator_new(bed.rig);
+    guint8 bhs[PDU_BHS_SIZE], cdb[10];
+    guint8 data[BLOCK] = { 0 };
+
+    other->isid[5] ^= 0x55;
+    g_assert_cmphex(initiator_login(other, NULL), ==, 0);
+    set_task_aborted_status(bed.initiator);
+    initiator_settle(other);
+
+    initiator_cdb10(cdb, 0x2a, 0, 1);
+    initiator_command(other, bhs, 0xa0, cdb, sizeof(cdb), BLOCK);
+    put_be24(bhs + 5, BLOCK);
+    initiator_send_bytes(other, bhs, sizeof(bhs));
+    rig_settle(bed.rig);
+    send_tmf(bed.initiator, PDU_TMF_LOGICAL_UNIT_RESET, PDU_TAG_RESERVED, 0);
+    expect_tmf(bed.initiator, PDU_TMF_RESPONSE_COMPLETE);
+    g_assert_false(initiator_poll(other));
+    initiator_send_bytes(other, data, sizeof(data));
+    expect_answer(other, PDU_SCSI_RESPONSE, pdu_itt(bhs));
+    g_assert_cmphex(other->bhs[3], ==, SCSI_TASK_ABORTED);
+
+    initiator_settle(other);
+    initiator_free(other);
+    bed_close(&bed);
+}
+
+static void
 test_reset_waits_for_commands_before_it(void)
 {
     Bed bed = bed_open(NULL);
@@ -568,6 +659,64 @@ test_reset_waits_for_commands_before_it(void)
     g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_DATA_IN);
     expect_tmf(initiator, PDU_TMF_RESPONSE_COMPLETE);
     initiator_settle(initiator);
+    bed_close(&bed);
+}
+
+/* RFC 7143 11.5.1: it acts on commands with a lower CmdSN, however late those come */
+static void
+test_abort_task_set_spares_what_comes_after(void)
+{
+    Bed bed = bed_open(NULL);
+    Initiator *initiator = bed.initiator;
+    guint32 lost = initiator->cmd_sn;
+    guint32 after;
+
+    rig_hold(bed.rig);
+    initiator->cmd_sn = lost + 1;
+    send_tmf(initiator, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED, 0);
+    after = send_read(initiator, 1, 1);
+    initiator->cmd_sn = lost;
+    (void)send_read(initiator, 0, 1);
+    g_assert_false(initiator_poll(initiator));
+    rig_release(bed.rig);
+
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(initiator_receive(initiator));
+        if (pdu_opcode(initiator->bhs) == PDU_DATA_IN)
+            g_assert_cmphex(pdu_itt(initiator->bhs), ==, after);
+        else
+            g_assert_cmphex(initiator->bhs[2], ==, PDU_TMF_RESPONSE_COMPLETE);
+    }
+    initiator->cmd_sn = lost + 2;
+    initiator_settle(initiator);
+    bed_close(&bed);
+}
+
+/* RFC 7144 6.3: its tasks end, it is answered, and then the session goes, and no other */
+static void
+test_nexus_reset(void)
+{
+    Bed bed = bed_open("iSCSIProtocolLevel=2");
+    Initiator *other = initiator_new(bed.rig);
+
+    other->isid[5] = 2;
+    g_assert_cmphex(initiator_login(other, NULL), ==, 0);
+    initiator_settle(other);
+
+    rig_hold(bed.rig);
+    for (guint i = 0; i < 3; i++)
+        (void)send_read(bed.initiator, i, 1);
+    rig_settle(bed.rig);
+    send_tmf(bed.initiator, PDU_TMF_I_T_NEXUS_RESET, PDU_TAG_RESERVED, 0);
+    g_assert_false(initiator_poll(bed.initiator));
+    rig_release(bed.rig);
+    expect_tmf(bed.initiator, PDU_TMF_RESPONSE_COMPLETE);
+    g_assert_true(initiator_is_closed(bed.initiator));
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    g_assert_cmpstr(rig_last_event(bed.rig, ISCSI_EVENT_SESSION_CLOSED)->reason, ==,
+                    "I_T NEXUS RESET");
+    initiator_settle(other);
+    initiator_free(other);
     bed_close(&bed);
 }
 
@@ -858,8 +1007,13 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/session/abort-of-a-parked-command", test_abort_of_a_parked_command);
     g_test_add_func("/iscsi/session/abort-task-set-and-lun-reset",
                     test_abort_task_set_and_lun_reset);
+    g_test_add_func("/iscsi/session/task-aborted", test_task_aborted);
+    g_test_add_func("/iscsi/session/task-aborted-in-its-pdu", test_task_aborted_in_its_pdu);
     g_test_add_func("/iscsi/session/reset-waits-for-commands-before-it",
                     test_reset_waits_for_commands_before_it);
+    g_test_add_func("/iscsi/session/spares-what-comes-after",
+                    test_abort_task_set_spares_what_comes_after);
+    g_test_add_func("/iscsi/session/nexus-reset", test_nexus_reset);
     g_test_add_func("/iscsi/session/unsupported-functions", test_unsupported_functions);
     g_test_add_func("/iscsi/session/cold-reset-ends-the-sessions",
                     test_cold_reset_ends_the_sessions);

@@ -242,7 +242,10 @@ initiator_is_closed(Initiator *initiator)
     gssize r;
 
     rig_settle(initiator->rig);
-    r = recv(initiator->fd, &byte, 1, MSG_PEEK);
+    while ((r = recv(initiator->fd, &byte, 1, MSG_PEEK)) > 0) {
+        if (byte != PDU_ASYNC_MESSAGE || !initiator_receive(initiator))
+            return FALSE;
+    }
     return r == 0 || (r < 0 && errno == ECONNRESET);
 }
 

@@ -89,7 +89,7 @@ gboolean initiator_receive(Initiator *initiator);
 /* The next PDU if there is one after all has settled (rig without threads) */
 gboolean initiator_poll(Initiator *initiator);
 
-/* Whether the target has closed the connection */
+/* Whether the target has closed the connection; asynchronous messages before that are taken */
 gboolean initiator_is_closed(Initiator *initiator);
 
 /* A header with the usual fields: opcode, flags, ITT (a new one), CmdSN (used up unless immediate) */

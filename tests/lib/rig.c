@@ -30,6 +30,7 @@ event_free(gpointer data)
 
     g_free(event->initiator_name);
     g_free(event->target_name);
+    g_free(event->chap_user);
     g_free(event->reason);
     g_free(event);
 }
@@ -46,7 +47,11 @@ on_event(const IscsiEvent *event, gpointer user_data)
     copy->discovery = event->discovery;
     copy->initiator_name = g_strdup(event->initiator_name);
     copy->target_name = g_strdup(event->target_name);
+    copy->rule_id = event->rule_id;
+    copy->chap_user = g_strdup(event->chap_user);
     copy->reason = g_strdup(event->reason);
+    copy->limit = event->limit;
+    copy->count = event->count;
     g_ptr_array_add(rig->events, copy);
 }
 
@@ -216,6 +221,7 @@ rig_new(const RigConfig *config)
     Rig *rig = g_new0(Rig, 1);
     IscsiServiceConfig service_config = { 0 };
     WorkerConfig worker_config = { 0 };
+    IscsiLimits limits;
 
     if (config == NULL)
         config = &defaults;
@@ -246,8 +252,12 @@ rig_new(const RigConfig *config)
     service_config.control = &rig->control;
     service_config.event_fn = on_event;
     service_config.user_data = rig;
-    service_config.max_sessions = config->max_sessions;
-    service_config.max_logins = config->max_logins;
+    iscsi_limits_init(&limits);
+    if (config->max_sessions != 0)
+        limits.max_sessions = config->max_sessions;
+    if (config->max_logins != 0)
+        limits.max_logins = config->max_logins;
+    service_config.limits = &limits;
     rig->service = iscsi_service_new(&service_config);
     rig_set_target(rig, config->adjust);
     return rig;

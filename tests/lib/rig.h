@@ -24,8 +24,8 @@ typedef struct {
     const char *type;   /* of the backstore; NULL is "ram"; "held" can keep requests back */
     guint64 size;       /* of the backstore; 0 is 64 MiB */
     gsize pool_size;    /* 0 is 64 MiB */
-    guint max_sessions;
-    guint max_logins;
+    guint max_sessions; /* 0: the default */
+    guint max_logins;   /* 0: the default */
     void (*adjust)(IscsiTarget *target); /* before it is published; or NULL */
 } RigConfig;
 
@@ -34,9 +34,13 @@ typedef struct {
     guint16 tsih;
     guint16 status;
     gboolean discovery;
+    guint32 rule_id;
     char *initiator_name;
     char *target_name;
+    char *chap_user;
     char *reason;
+    IscsiLimit limit;
+    guint count;
 } RigEvent;
 
 typedef struct {

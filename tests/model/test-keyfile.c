@@ -70,6 +70,9 @@ test_target_round_trip(void)
     g_free(spec->alias);
     spec->alias = g_strdup("Größe ✓");
     spec->enabled = TRUE;
+    g_free(spec->redirect);
+    spec->redirect = g_strdup("[2001:db8::7]:3261");
+    spec->redirect_permanent = TRUE;
     spec->relative_port = 7;
     spec->parameters.max_burst_length = 262144;
     spec->parameters.initial_r2t = TRUE;

@@ -216,6 +216,30 @@ test_relative_ports_are_stable_and_unique(Fixture *fixture, gconstpointer data)
     spec->relative_port = port;
     (void)model_add_target(fixture->model, spec, NULL, MODEL_ORIGIN_STATE);
     g_assert_cmpuint(model_make_relative_port(fixture->model, TARGET), !=, port);
+
+    /* The portal groups of two targets do not meet */
+    for (guint other_tag = 1; other_tag <= 256; other_tag++) {
+        g_autoptr(TargetSpec) mine = target_spec_new(TARGET);
+
+        mine->relative_port = model_make_relative_port(fixture->model, TARGET);
+        g_assert_cmpuint(target_spec_relative_port(mine, 1), ==, mine->relative_port);
+        for (guint tag = 1; tag <= 256; tag++)
+            g_assert_cmpuint(target_spec_relative_port(mine, (guint16)tag), !=,
+                             target_spec_relative_port(spec, (guint16)other_tag));
+    }
+}
+
+static void
+test_relative_ports_go_round(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(TargetSpec) spec = target_spec_new(TARGET);
+
+    (void)fixture;
+    (void)data;
+    spec->relative_port = G_MAXUINT16;
+    g_assert_cmpuint(target_spec_relative_port(spec, 1), ==, G_MAXUINT16);
+    g_assert_cmpuint(target_spec_relative_port(spec, 2), ==, 1);
+    g_assert_cmpuint(target_spec_relative_port(spec, G_MAXUINT16), ==, G_MAXUINT16 - 1);
 }
 
 static void
@@ -249,6 +273,7 @@ main(int argc, char **argv)
     add("/model/model/nothing-points-at-what-has-gone", test_nothing_points_at_what_has_gone);
     add("/model/model/reserved-names", test_reserved_names);
     add("/model/model/relative-ports", test_relative_ports_are_stable_and_unique);
+    add("/model/model/relative-ports-go-round", test_relative_ports_go_round);
     add("/model/model/same-error-is-no-change", test_same_error_is_no_change);
     return g_test_run();
 }

@@ -22,8 +22,12 @@ static const char head[] =
     "has a bit for each bit of the CDB that is evaluated; reserved bits and fields that are not\n"
     "supported must be zero, else the command ends with INVALID FIELD IN CDB and a field pointer.\n"
     "\n"
-    "| opcode | name | CDB usage map | data | under reservations | in port group states | notes |\n"
-    "|---|---|---|---|---|---|---|\n";
+    "Units are disks and CD/DVD drives. An operation that the unit does not have ends with INVALID\n"
+    "COMMAND OPERATION CODE.\n"
+    "\n"
+    "| opcode | name | units | CDB usage map | data | under reservations | in port group states | "
+    "notes |\n"
+    "|---|---|---|---|---|---|---|---|\n";
 
 static const char *
 direction_text(const Operation *op)
@@ -37,6 +41,14 @@ direction_text(const Operation *op)
         return "out";
     }
     g_assert_not_reached();
+}
+
+static const char *
+devices_text(const Operation *op)
+{
+    if (op->devices & ON_DISK)
+        return op->devices & ON_CDROM ? "all" : "disk";
+    return "drive";
 }
 
 static const char *
@@ -104,7 +116,7 @@ add_row(GString *text, const Operation *op)
     g_string_append_printf(text, "| %02Xh", op->opcode);
     if (op->has_service_action)
         g_string_append_printf(text, "/%02Xh", op->service_action);
-    g_string_append_printf(text, " | %s | `%02x", op->name, op->opcode);
+    g_string_append_printf(text, " | %s | %s | `%02x", op->name, devices_text(op), op->opcode);
     for (guint i = 1; i < op->cdb_length; i++)
         g_string_append_printf(text, " %02x", op->usage[i]);
     g_string_append_printf(text, "` | %s | %s | %s | ", direction_text(op), class_text(op),

@@ -17,7 +17,7 @@ struct SlowStore {
     guint8 *memory;
     gint hold; /* atomic, for tests with threads */
     List held[4];
-    gint n_done[IO_ZERO + 1]; /* atomic */
+    gint n_done[IO_COPY + 1]; /* atomic */
     gint fail_error;          /* atomic */
 };
 
@@ -76,6 +76,9 @@ slow_perform(SlowStore *self, Io *io)
 
     if (io->kind == IO_READ)
         medium_copy(io->buffer, self->memory + io->offset, io->length);
+    else if (io->kind == IO_COPY)
+        medium_copy(self->memory + io->offset, slow(io->source)->memory + io->source_offset,
+                    io->length);
     else if (io->kind == IO_WRITE)
         medium_copy(self->memory + io->offset, io->buffer, io->length);
     else if (io->kind != IO_FLUSH)
@@ -155,6 +158,32 @@ slow_memory(Backstore *store)
 const guint8 rig_uuid[16] = { 0x0f, 0x1e, 0x2d, 0x3c, 0x4b, 0x5a, 0x69, 0x78,
                               0x87, 0x96, 0xa5, 0xb4, 0xc3, 0xd2, 0xe1, 0xf0 };
 
+Backstore *
+rig_open_slow(Rig *rig, const SlowConfig *config)
+{
+    BackstoreConfig c = {
+        .type = "slow",
+        .name = "slow",
+        .size = config->size != 0 ? config->size : (guint64)1 << 20,
+        .block_size = config->block_size != 0 ? config->block_size : 512,
+        .read_only = config->read_only,
+        .fd = -1,
+    };
+    g_autoptr(GError) error = NULL;
+    Backstore *store = backstore_open_class(&slow_class, &c, rig->offload, rig->n_workers, &error);
+
+    g_assert_no_error(error);
+    if (config->offset_align != 0) {
+        store->info.offset_align = config->offset_align;
+        store->info.physical_block_size = config->offset_align;
+    }
+    if (config->copies) {
+        store->native |= NATIVE_COPY;
+        store->info.copy_align = 4096;
+    }
+    return store;
+}
+
 static Backstore *
 open_store(Rig *rig, const RigConfig *config)
 {
@@ -174,16 +203,7 @@ open_store(Rig *rig, const RigConfig *config)
         c.physical_block_size = config->slow.offset_align;
         store = backstore_open_class(config->class, &c, rig->offload, rig->n_workers, &error);
     } else {
-        c.type = "slow";
-        c.name = "slow";
-        c.size = config->slow.size != 0 ? config->slow.size : (guint64)1 << 20;
-        c.block_size = config->slow.block_size != 0 ? config->slow.block_size : 512;
-        c.read_only = config->slow.read_only;
-        store = backstore_open_class(&slow_class, &c, rig->offload, rig->n_workers, &error);
-        if (store != NULL && config->slow.offset_align != 0) {
-            store->info.offset_align = config->slow.offset_align;
-            store->info.physical_block_size = config->slow.offset_align;
-        }
+        store = rig_open_slow(rig, &config->slow);
     }
 
     g_assert_no_error(error);

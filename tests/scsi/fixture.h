@@ -24,6 +24,7 @@ typedef struct {
     guint32 offset_align; /* 0: the block */
     gboolean read_only;
     gboolean thin;
+    gboolean copies; /* from other slow stores, aligned to 4096 bytes */
 } SlowConfig;
 
 typedef struct SlowStore SlowStore;
@@ -65,6 +66,7 @@ typedef struct {
 
 Rig *rig_new(const RigConfig *config);
 void rig_free(Rig *rig);
+Backstore *rig_open_slow(Rig *rig, const SlowConfig *config); /* another one */
 Nexus *rig_new_nexus(Rig *rig, guint worker_index, guint isid);
 void rig_turn(Rig *rig); /* all workers, until nothing moves */
 

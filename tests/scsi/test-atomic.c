@@ -277,9 +277,9 @@ test_store_error(void)
     Case c;
 
     case_init(&c, &plain);
-    slow_fail_next(c.rig->store, 5);
+    slow_fail_next(c.rig->store, 5); /* its read */
     out(&c, CAW(2, 1), 2 * BLOCK);
-    test_assert_sense(&c.test, SENSE_WRITE_ERROR);
+    test_assert_sense(&c.test, SENSE_READ_ERROR);
     g_assert_cmpuint(get_be32(c.test.command.sense + 3), ==, 2);
     case_clear(&c);
 }

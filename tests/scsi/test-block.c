@@ -705,7 +705,7 @@ test_write_same_refusals(void)
     case_init(&c, &(RigConfig){ .type = "null", .size = (guint64)1 << 30 });
     out(&c, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 512);
     test_assert_field(&c.test, TRUE, 10, 7);
-    out(&c, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0, 1, 0, 0), 512);
+    out(&c, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04, 0, 1, 0, 0), 512);
     test_assert_field(&c.test, TRUE, 10, 7);
     out(&c, CDB(0x93, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), 512);
     test_assert_field(&c.test, TRUE, 1, 3);

@@ -8,7 +8,9 @@
 
 #include "fixture.h"
 #include "scsi/erase-record.h"
+#include "scsi/record.h"
 #include "util/bytes.h"
+#include "util/error.h"
 
 #define BLOCK  512
 #define MEDIUM ((gsize)1 << 20)
@@ -266,6 +268,20 @@ test_immediate(void)
     g_assert_cmphex(get_be16(sense + 12), ==, 0x041b);
     g_assert_cmphex(sense[15], ==, 0x80);
 
+    /* what SBC allows meanwhile: the capacity, some mode pages, one log page */
+    (void)in(&c, CDB(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), 8);
+    test_assert_good(&c.test);
+    (void)in(&c, CDB(0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0), 32);
+    test_assert_good(&c.test);
+    (void)in(&c, CDB(0x1a, 0, 0x08, 0, 64, 0), 64);
+    test_assert_good(&c.test);
+    (void)in(&c, CDB(0x1a, 0, 0x3f, 0, 64, 0), 64);
+    test_assert_sense(&c.test, SENSE_SANITIZE_IN_PROGRESS);
+    (void)in(&c, CDB(0x4d, 0, 0x40 | 0x0d, 0, 0, 0, 0, 0, 64, 0), 64);
+    test_assert_good(&c.test);
+    (void)in(&c, CDB(0x4d, 0, 0x40 | 0x19, 0, 0, 0, 0, 0, 64, 0), 64);
+    test_assert_sense(&c.test, SENSE_SANITIZE_IN_PROGRESS);
+
     slow_hold(c.rig->store, FALSE);
     slow_release(c.rig->store, 0);
     rig_turn(c.rig);
@@ -274,6 +290,38 @@ test_immediate(void)
     assert_all(&c, 0);
     test_command_clear(&other);
     nexus_free(nexus);
+    case_clear(&c);
+}
+
+/* Who has been told of the end may ask for the next one, before the others have been told */
+static void
+test_one_after_the_other(void)
+{
+    TestCommand first, second;
+    Case c;
+
+    case_init(&c, &two_workers);
+    test_command_init(&first, c.rig->nexus, 0, BLOCK_ERASE);
+    test_start(&first);
+    for (guint i = 0; i < 1000 && !first.is_done; i++) {
+        worker_turn(c.rig->workers[0], 0);
+        if (!first.is_done)
+            worker_turn(c.rig->workers[1], 0);
+    }
+    test_assert_good(&first);
+    test_command_init(&second, c.rig->nexus, 0, BLOCK_ERASE);
+    test_start(&second);
+    for (guint i = 0; i < 20; i++)
+        worker_turn(c.rig->workers[0], 0);
+    g_assert_false(second.is_done);
+    g_assert_true(lu_erase_is_busy(c.rig->lu));
+    g_assert_false(lu_erase_is_at_work(c.rig->lu));
+
+    /* the other worker has not heard of the first end until now */
+    test_wait(c.rig, &second);
+    test_assert_good(&second);
+    test_command_clear(&first);
+    test_command_clear(&second);
     case_clear(&c);
 }
 
@@ -615,20 +663,25 @@ test_bad_records(void)
 {
     static const char *const bad[] = {
         "",
-        "[Erase]\nVersion=2\n",
-        "[Erase]\nVersion=1\nState=none\nMethod=zero\nPasses=1\n",
-        "[Erase]\nVersion=1\nState=sanitizing\nMethod=magic\nPasses=1\n",
-        "[Erase]\nVersion=1\nState=sanitizing\nMethod=zero\nPasses=0\n",
-        "[Erase]\nVersion=1\nState=sanitizing\nMethod=zero\nPasses=32\n",
-        "[Erase]\nVersion=1\nState=sanitizing\nMethod=pattern\nPasses=1\n",
-        "[Erase]\nVersion=1\nState=sanitizing\nMethod=pattern\nPasses=1\nPattern=\n",
+        "state none\nmethod zero\nmay-exit 0\ninvert 0\npasses 1\n",
+        "state sanitizing\nmethod magic\nmay-exit 0\ninvert 0\npasses 1\n",
+        "state sanitizing\nmethod zero\nmay-exit 2\ninvert 0\npasses 1\n",
+        "state sanitizing\nmethod zero\nmay-exit 0\ninvert 0\npasses 0\n",
+        "state sanitizing\nmethod zero\nmay-exit 0\ninvert 0\npasses 32\n",
+        "state sanitizing\nmethod zero\nmay-exit 0\ninvert 0\npasses 1\nmore 1\n",
+        "state sanitizing\nmethod pattern\nmay-exit 0\ninvert 0\npasses 1\n",
+        "state sanitizing\nmethod pattern\nmay-exit 0\ninvert 0\npasses 1\npattern \n",
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
+        GString *record = record_new("erasure", 1);
+        g_autofree char *text = NULL;
 
-        g_assert_false(lu_check_erase(bad[i], strlen(bad[i]), &error));
-        g_assert_nonnull(error);
+        g_string_append(record, bad[i]);
+        text = record_finish(record);
+        g_assert_false(lu_check_erase(text, strlen(text), &error));
+        g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
     }
 }
 
@@ -743,6 +796,7 @@ main(int argc, char **argv)
     ADD("cryptographic-erase", test_cryptographic_erase);
     ADD("write-protected", test_write_protected);
     ADD("immediate", test_immediate);
+    ADD("one-after-the-other", test_one_after_the_other);
     ADD("progress", test_progress);
     ADD("commands-under-way", test_commands_under_way);
     ADD("goes-on-after-abort", test_goes_on_after_abort);

@@ -207,6 +207,39 @@ test_vpd_ports(void)
     case_clear(&c);
 }
 
+/* Each group is a port with an identifier of its own, everywhere the same */
+static void
+test_ports_of_groups(void)
+{
+    static const AluaGroup groups[] = { { .tag = 1, .relative_port = 7 },
+                                        { .tag = 9, .relative_port = 15 } };
+    const guint8 *data;
+    LunMap *map;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    map = lun_map_new((LunEntry[]){ { 0, c.rig->lu, FALSE } }, 1);
+    lun_map_set_alua(map, groups, 2, NULL);
+    nexus_set_map(c.rig->nexus, map);
+    snapshot_unref(&map->snapshot);
+
+    data = ask(&c, CDB(0x12, 1, 0x88, 0, 255, 0));
+    g_assert_cmphex(get_be16(data + 4 + 2), ==, 7);
+    g_assert_cmpstr((const char *)data + 20, ==, "iqn.2026-11.org.lunport:test,t,0x0001");
+    data += 4 + 12 + get_be16(data + 14);
+    g_assert_cmphex(get_be16(data + 2), ==, 15);
+    g_assert_cmpstr((const char *)data + 16, ==, "iqn.2026-11.org.lunport:test,t,0x0009");
+    g_assert_cmpuint((gsize)(data - c.test.in->data) + 12 + get_be16(data + 10), ==,
+                     c.test.in->len);
+
+    data = ask(&c, CDB(0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0));
+    g_assert_cmphex(get_be16(data + 4 + 2), ==, 1);
+    g_assert_cmphex(get_be16(data + 4 + 10), ==, 7);
+    g_assert_cmphex(get_be16(data + 16 + 2), ==, 9);
+    g_assert_cmphex(get_be16(data + 16 + 10), ==, 15);
+    case_clear(&c);
+}
+
 static void
 test_removable_bit(void)
 {
@@ -322,7 +355,15 @@ test_vpd_block_limits(void)
     g_assert_cmpuint(get_be32(p + 12), ==, (1 << 20) / 512);
     g_assert_cmpuint(get_be32(p + 20), ==, 1 << 20);
     g_assert_cmpuint(get_be32(p + 24), ==, 256);
-    g_assert_cmpuint(get_be64(p + 36), ==, (256 << 20) / 512);
+    g_assert_cmpuint(get_be64(p + 36), ==, (128 << 20) / 512);
+    case_clear(&c);
+
+    /* 512e: transfers of physical blocks are best */
+    case_init(&c, &(RigConfig){ .slow = { .offset_align = 4096 } });
+    p = ask(&c, CDB(0x12, 1, 0xb0, 0, 255, 0));
+    g_assert_cmpuint(get_be16(p + 6), ==, 8);
+    g_assert_cmpuint(get_be32(p + 8), ==, (8 << 20) / 512);
+    g_assert_cmpuint(get_be32(p + 20), ==, 0);
     case_clear(&c);
 }
 
@@ -436,7 +477,7 @@ test_mode_10_long(void)
     g_assert_cmpmem(p + 2, 6, ((guint8[]){ 0, 0x10, 1, 0, 0, 16 }), 6);
     g_assert_cmpuint(get_be64(p + 8), ==, 2048);
     g_assert_cmpuint(get_be32(p + 20), ==, 512);
-    g_assert_cmpmem(p + 24, 3, ((guint8[]){ 0x08, 0x12, 0x04 }), 3);
+    g_assert_cmpmem(p + 24, 3, ((guint8[]){ 0x88, 0x12, 0x04 }), 3);
     case_clear(&c);
 }
 
@@ -448,7 +489,7 @@ test_mode_without_descriptor(void)
 
     case_init(&c, &(RigConfig){ 0 });
     p = ask(&c, CDB(0x1a, 0x08, 0x0a, 0, 255, 0));
-    g_assert_cmpmem(p, 8, ((guint8[]){ 15, 0, 0x10, 0, 0x0a, 0x0a, 0x20, 0x10 }), 8);
+    g_assert_cmpmem(p, 8, ((guint8[]){ 15, 0, 0x10, 0, 0x8a, 0x0a, 0x20, 0x10 }), 8);
     case_clear(&c);
 }
 
@@ -458,8 +499,6 @@ test_mode_refusals(void)
     Case c;
 
     case_init(&c, &(RigConfig){ 0 });
-    (void)ask(&c, CDB(0x1a, 0, 0xff, 0, 255, 0));
-    test_assert_sense(&c.test, SENSE_SAVING_NOT_SUPPORTED);
     (void)ask(&c, CDB(0x1a, 0, 0x05, 0, 255, 0));
     test_assert_field(&c.test, TRUE, 2, 5);
     (void)ask(&c, CDB(0x1a, 0, 0x0a, 2, 255, 0));
@@ -586,26 +625,37 @@ test_request_sense(void)
     case_clear(&c);
 }
 
-/* One descriptor for each row of the table */
+/* One descriptor for each row of the table that is about such a unit */
 static void
-test_rsoc_all(void)
+check_rsoc_all(LuDevice device)
 {
     const guint8 *p, *d;
     guint n_rows, n = 0;
     const Operation *rows = optable_rows(&n_rows);
     Case c;
 
-    case_init(&c, &(RigConfig){ .lu = { .thin = TRUE, .removable = TRUE } });
+    case_init(&c, &(RigConfig){ .lu = { .thin = TRUE, .removable = TRUE, .device = device } });
     p = ask(&c, CDB(0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0));
     g_assert_cmpuint(get_be32(p) + 4, ==, c.test.in->len);
     for (d = p + 4; d < p + c.test.in->len; d += 8, n++) {
+        while (n < n_rows && !(rows[n].devices & 1U << device))
+            n++;
+        g_assert_cmpuint(n, <, n_rows);
         g_assert_cmphex(d[0], ==, rows[n].opcode);
         g_assert_cmphex(get_be16(d + 2), ==, rows[n].service_action);
         g_assert_cmphex(d[5], ==, rows[n].has_service_action ? 1 : 0);
         g_assert_cmpuint(get_be16(d + 6), ==, rows[n].cdb_length);
     }
-    g_assert_cmpuint(n, ==, n_rows);
+    for (; n < n_rows; n++)
+        g_assert_false(rows[n].devices & 1U << device);
     case_clear(&c);
+}
+
+static void
+test_rsoc_all(void)
+{
+    check_rsoc_all(LU_DISK);
+    check_rsoc_all(LU_CDROM);
 }
 
 static void
@@ -701,6 +751,7 @@ main(int argc, char **argv)
     ADD("vpd-list", test_vpd_list);
     ADD("vpd-small-pages", test_vpd_small_pages);
     ADD("vpd-ports", test_vpd_ports);
+    ADD("ports-of-groups", test_ports_of_groups);
     ADD("removable-bit", test_removable_bit);
     ADD("vpd-unknown", test_vpd_unknown);
     ADD("vpd-serial", test_vpd_serial);

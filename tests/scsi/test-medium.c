@@ -97,6 +97,14 @@ test_prevent(void)
     (void)ask(&c, c.other, PREVENT(0));
     (void)ask(&c, c.rig->nexus, EJECT);
     test_assert_good(&c.test);
+
+    /* nor is it loaded then */
+    (void)ask(&c, c.other, PREVENT(1));
+    (void)ask(&c, c.rig->nexus, LOAD);
+    test_assert_sense(&c.test, SENSE_REMOVAL_PREVENTED);
+    (void)ask(&c, c.other, PREVENT(0));
+    (void)ask(&c, c.rig->nexus, LOAD);
+    test_assert_good(&c.test);
     case_clear(&c);
 }
 
@@ -163,7 +171,115 @@ test_stop_flushes(void)
     (void)ask(&c, c.rig->nexus, START_STOP(0x04)); /* NO_FLUSH */
     test_assert_good(&c.test);
     g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+    case_clear(&c);
+}
+
+/* A lenient unit makes sure of the data and stays ready */
+static void
+test_stop_of_lenient_unit(void)
+{
+    Case c;
+
+    case_init(&c, FALSE);
+    c.rig->lu->lenient_cdb = TRUE;
+    (void)ask(&c, c.rig->nexus, START_STOP(0x00));
+    test_assert_good(&c.test);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
     (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, START_STOP(0xf0)); /* a reserved condition */
+    test_assert_good(&c.test);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* A stop is one for everybody, until a start or a reset */
+static void
+test_stopped(void)
+{
+    ScsiTmf tmf = { .function = TMF_LOGICAL_UNIT_RESET, .done = on_reset_done };
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, FALSE);
+    (void)ask(&c, c.rig->nexus, START_STOP(0x00));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_sense(&c.test, SENSE_NOT_READY_INITIALIZING);
+    (void)ask(&c, c.other, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    test_assert_sense(&c.test, SENSE_NOT_READY_INITIALIZING);
+    (void)ask(&c, c.other, CDB(0x12, 0, 0, 0, 255, 0));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.other, CDB(0x1a, 0, 0x3f, 0, 255, 0));
+    test_assert_good(&c.test);
+    data = ask(&c, c.other, CDB(0x03, 0, 0, 0, 18, 0));
+    g_assert_cmpmem(data + 12, 2, ((guint8[]){ 0x04, 0x02 }), 2);
+    g_assert_cmphex(data[2], ==, 0x02);
+
+    (void)ask(&c, c.other, START_STOP(0x01));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+
+    (void)ask(&c, c.rig->nexus, START_STOP(0x00));
+    tmf.nexus = c.rig->nexus;
+    scsi_tmf_start(&tmf);
+    rig_turn(c.rig);
+    c.other->luns[0]->attentions.n = 0;
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* What was under way ends well, and is flushed before the stop is answered */
+static void
+test_stop_waits(void)
+{
+    static const guint8 block[512];
+    TestCommand write, stop;
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_hold(c.rig->store, TRUE);
+    test_command_init(&write, c.other, 0, CDB(0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    write.command.expected_out = sizeof(block);
+    write.out = block;
+    write.n_out = sizeof(block);
+    test_start(&write);
+    test_command_init(&stop, c.rig->nexus, 0, START_STOP(0x00));
+    test_start(&stop);
+    rig_turn(c.rig);
+    g_assert_false(stop.is_done || write.is_done);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 0);
+
+    for (guint i = 0; i < c.rig->n_workers; i++)
+        slow_release(c.rig->store, i);
+    slow_hold(c.rig->store, FALSE);
+    test_wait(c.rig, &write);
+    test_assert_good(&write);
+    test_wait(c.rig, &stop);
+    test_assert_good(&stop);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+    test_command_clear(&write);
+    test_command_clear(&stop);
+    case_clear(&c);
+}
+
+static void
+test_reserved_conditions(void)
+{
+    static const guint8 reserved[] = { 0x4, 0x5, 0x6, 0x8, 0x9, 0xc, 0xd, 0xe, 0xf };
+    Case c;
+
+    case_init(&c, FALSE);
+    for (gsize i = 0; i < G_N_ELEMENTS(reserved); i++) {
+        (void)ask(&c, c.rig->nexus, START_STOP((guint8)(reserved[i] << 4)));
+        test_assert_field(&c.test, TRUE, 4, 7);
+    }
+    (void)ask(&c, c.rig->nexus, CDB(0x1b, 0, 0, 1, 0x20, 0));
+    test_assert_field(&c.test, TRUE, 3, 3);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
     test_assert_good(&c.test);
     case_clear(&c);
 }
@@ -174,7 +290,7 @@ test_power_conditions(void)
     static const struct {
         guint8 condition, ascq;
     } table[] = { { 0x2, 0x03 }, { 0x3, 0x04 }, { 0x1, 0 }, { 0xa, 0x03 },
-                  { 0x7, 0x03 }, { 0xb, 0x04 }, { 0x0, 0 } };
+                  { 0x7, 0 },    { 0xb, 0x04 }, { 0x0, 0 } };
     const guint8 *data;
     Case c;
 
@@ -209,6 +325,10 @@ main(int argc, char **argv)
     ADD("prevent-ends-with-reset", test_prevent_ends_with_reset);
     ADD("fixed-medium", test_fixed_medium);
     ADD("stop-flushes", test_stop_flushes);
+    ADD("stopped", test_stopped);
+    ADD("stop-of-lenient-unit", test_stop_of_lenient_unit);
+    ADD("stop-waits", test_stop_waits);
+    ADD("reserved-conditions", test_reserved_conditions);
     ADD("power-conditions", test_power_conditions);
     return g_test_run();
 }

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "scsi/record.h"
 #include "util/bytes.h"
+#include "util/error.h"
 
 typedef struct {
     Rig *rig;
@@ -70,12 +72,12 @@ reset_wait(Rig *rig, TestReset *reset)
 
 #define LIST(...) (const guint8[]){ __VA_ARGS__ }, sizeof((const guint8[]){ __VA_ARGS__ })
 
-/* MODE SELECT(6) of the control page with these bytes 2 and 4 */
+/* MODE SELECT(6) of the control page with these bytes 2 and 4, and TAS as it is by default */
 static void
 select_control(Case *c, Nexus *nexus, guint8 byte2, guint8 byte4)
 {
     tell(c, nexus, CDB(0x15, 0x10, 0, 0, 16, 0),
-         LIST(0, 0, 0, 0, 0x0a, 0x0a, byte2, 0x10, byte4, 0, 0, 0, 0, 0, 0, 0));
+         LIST(0, 0, 0, 0, 0x0a, 0x0a, byte2, 0x10, byte4, 0x40, 0, 0, 0, 0, 0, 0));
 }
 
 static void
@@ -97,7 +99,7 @@ sense_page(Case *c, Nexus *nexus, guint8 control, guint8 page)
 static void
 test_changeable(void)
 {
-    static const guint8 control[12] = { 0x0a, 0x0a, 0x04, 0, 0x08 };
+    static const guint8 control[12] = { 0x8a, 0x0a, 0x04, 0x06, 0x08, 0x40 };
     Case c;
 
     case_init(&c, &(RigConfig){ 0 });
@@ -339,9 +341,9 @@ test_refused_fields(void)
     Case c;
 
     case_init(&c, &(RigConfig){ 0 });
-    /* saving */
-    tell(&c, c.rig->nexus, CDB(0x15, 0x11, 0, 0, 4, 0), LIST(0, 0, 0, 0));
-    test_assert_field(&c.test, TRUE, 1, 0);
+    /* reverting to defaults */
+    tell(&c, c.rig->nexus, CDB(0x15, 0x12, 0, 0, 4, 0), LIST(0, 0, 0, 0));
+    test_assert_field(&c.test, TRUE, 1, 1);
     /* medium type */
     tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 4, 0), LIST(0, 1, 0, 0));
     test_assert_field(&c.test, FALSE, 1, 7);
@@ -360,10 +362,13 @@ test_refused_fields(void)
     test_assert_field(&c.test, FALSE, 5, 7);
     tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 6, 0), LIST(0, 0, 0, 0, 0x0a, 9));
     test_assert_field(&c.test, FALSE, 5, 7);
-    /* QERR, and D_SENSE with it: nothing changes */
+    /* QERR=10b, TMF_ONLY, and D_SENSE with them: nothing changes */
     tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 16, 0),
-         LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x24, 0x12, 0, 0, 0, 0, 0, 0, 0, 0));
-    test_assert_field(&c.test, FALSE, 7, 1);
+         LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x24, 0x14, 0, 0, 0, 0, 0, 0, 0, 0));
+    test_assert_field(&c.test, FALSE, 7, 2);
+    tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 16, 0),
+         LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x34, 0x10, 0, 0, 0, 0, 0, 0, 0, 0));
+    test_assert_field(&c.test, FALSE, 6, 4);
     g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[2], ==, 0x20);
     case_clear(&c);
 }
@@ -402,8 +407,335 @@ test_change_behind_reset(void)
     reset_wait(c.rig, &reset);
     test_wait(c.rig, &select);
     g_assert_true(select.command.aborted);
-    g_assert_cmphex(c.other->luns[0]->shard->state.mode, ==, MODE_BIT(MODE_WCE));
+    g_assert_cmphex(c.other->luns[0]->shard->state.mode, ==,
+                    MODE_BIT(MODE_WCE) | MODE_BIT(MODE_TAS));
     test_command_clear(&select);
+    case_clear(&c);
+}
+
+/*
+ * Saving
+ */
+
+typedef struct {
+    Mailbox mailbox;
+    char *text;
+    guint n_asked;
+    gboolean fails;
+} Keeper;
+
+static void
+on_persist(LuPersist *persist, gpointer user_data)
+{
+    Keeper *keeper = user_data;
+
+    keeper->n_asked++;
+    if (!keeper->fails) {
+        g_free(keeper->text);
+        keeper->text = g_strdup(persist->text);
+    }
+    lu_persisted(persist, !keeper->fails);
+}
+
+static void
+keeper_case_init(Case *c, Keeper *keeper)
+{
+    RigConfig config = {
+        .n_workers = 2,
+        .lu = {
+            .persist_modes = on_persist,
+            .persist_data = keeper,
+            .persist_to = &keeper->mailbox,
+            .modes = keeper->text,
+            .modes_size = keeper->text != NULL ? strlen(keeper->text) : 0,
+        },
+    };
+
+    if (keeper->text == NULL)
+        g_assert_true(mailbox_init(&keeper->mailbox, NULL));
+    case_init(c, &config);
+}
+
+static void
+keeper_clear(Keeper *keeper)
+{
+    mailbox_deinit(&keeper->mailbox);
+    g_free(keeper->text);
+}
+
+/* MODE SELECT(6) of the control page with SP: the keeper is asked when it says so */
+static void
+save_control_start(Case *c, const guint8 list[16])
+{
+    test_command_clear(&c->test);
+    test_command_init(&c->test, c->rig->nexus, 0, CDB(0x15, 0x11, 0, 0, 16, 0));
+    c->test.command.expected_out = 16;
+    c->test.out = list;
+    c->test.n_out = 16;
+    test_start(&c->test);
+    rig_turn(c->rig);
+}
+
+static void
+keeper_answer(Case *c, Keeper *keeper)
+{
+    (void)mailbox_drain(&keeper->mailbox);
+    rig_turn(c->rig);
+}
+
+static const guint8 swp_without_tas[16] = { 0, 0, 0, 0, 0x0a, 0x0a, 0x20, 0x10, 0x08 };
+
+/* It is stored first, and in force with the status */
+static void
+test_save(void)
+{
+    Keeper keeper = { 0 };
+    TestReset reset;
+    Case c;
+
+    keeper_case_init(&c, &keeper);
+    save_control_start(&c, swp_without_tas);
+    g_assert_false(c.test.is_done);
+    g_assert_cmphex(c.other->luns[0]->shard->state.mode, ==,
+                    MODE_BIT(MODE_WCE) | MODE_BIT(MODE_TAS));
+    keeper_answer(&c, &keeper);
+    test_assert_good(&c.test);
+    g_assert_true(lu_check_modes(keeper.text, strlen(keeper.text), NULL));
+
+    /* the other one is told, and both see it, as saved values too */
+    tell(&c, c.other, CDB(0x00, 0, 0, 0, 0, 0), NULL, 0);
+    test_assert_sense(&c.test, SENSE_MODE_PARAMETERS_CHANGED);
+    g_assert_cmphex(sense_page(&c, c.other, 3, 0x0a)[4], ==, 0x08);
+    g_assert_cmphex(sense_page(&c, c.other, 3, 0x0a)[5], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.other, 2, 0x0a)[4], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.other, 2, 0x0a)[5], ==, 0x40);
+
+    /* what is not saved ends with a reset, what is saved does not */
+    select_control(&c, c.rig->nexus, 0x24, 0x00);
+    test_assert_good(&c.test);
+    g_assert_cmpuint(keeper.n_asked, ==, 1);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[4], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 3, 0x0a)[4], ==, 0x08);
+    reset_start(&reset, c.rig->nexus);
+    reset_wait(c.rig, &reset);
+    c.rig->nexus->luns[0]->attentions.n = 0;
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[2], ==, 0x20);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[4], ==, 0x08);
+    case_clear(&c);
+
+    /* a unit that takes its place has them from the start */
+    keeper_case_init(&c, &keeper);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[4], ==, 0x08);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[5], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x08)[2], ==, 0x04);
+    case_clear(&c);
+    keeper_clear(&keeper);
+}
+
+/* Saving what is in force already tells nobody */
+static void
+test_save_tells_nobody(void)
+{
+    Keeper keeper = { 0 };
+    Case c;
+
+    keeper_case_init(&c, &keeper);
+    select_control(&c, c.rig->nexus, 0x20, 0x08);
+    c.other->luns[0]->attentions.n = 0;
+    test_command_clear(&c.test);
+    test_command_init(&c.test, c.rig->nexus, 0, CDB(0x15, 0x11, 0, 0, 0, 0));
+    test_start(&c.test);
+    rig_turn(c.rig);
+    keeper_answer(&c, &keeper);
+    test_assert_good(&c.test);
+    g_assert_cmpuint(c.other->luns[0]->attentions.n, ==, 0);
+    g_assert_cmphex(sense_page(&c, c.other, 3, 0x0a)[4], ==, 0x08);
+    case_clear(&c);
+    keeper_clear(&keeper);
+}
+
+static void
+test_save_fails(void)
+{
+    Keeper keeper = { .fails = TRUE };
+    Case c;
+
+    keeper_case_init(&c, &keeper);
+    save_control_start(&c, swp_without_tas);
+    keeper_answer(&c, &keeper);
+    test_assert_sense(&c.test, SENSE_INTERNAL_TARGET_FAILURE);
+    g_assert_cmpuint(c.other->luns[0]->attentions.n, ==, 0);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[4], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 3, 0x0a)[4], ==, 0x00);
+
+    /* and the next one is not in the way of it */
+    keeper.fails = FALSE;
+    save_control_start(&c, swp_without_tas);
+    keeper_answer(&c, &keeper);
+    test_assert_good(&c.test);
+    case_clear(&c);
+    keeper_clear(&keeper);
+}
+
+/* What the store cannot do (any more) is not restored */
+static void
+test_restore_within_means(void)
+{
+    Keeper keeper = { 0 };
+    RigConfig config = { .slow = { .read_only = TRUE } };
+    Case c;
+
+    keeper_case_init(&c, &keeper);
+    save_control_start(&c, swp_without_tas);
+    keeper_answer(&c, &keeper);
+    case_clear(&c);
+
+    config.lu.modes = keeper.text;
+    config.lu.modes_size = strlen(keeper.text);
+    case_init(&c, &config);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x08)[2], ==, 0x00);
+    g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[5], ==, 0x00);
+    case_clear(&c);
+    keeper_clear(&keeper);
+}
+
+static void
+test_bad_records(void)
+{
+    static const char *const bad[] = {
+        "",
+        "d-sense 0\nswp 0\nwce 0\ntas 0\nqerr-abort 0\n",
+        "d-sense 2\nswp 0\nwce 0\ntas 0\nqerr-abort 0\nqerr-own 0\n",
+        "d-sense 0\nswp 0\nwce 0\ntas 0\nqerr-abort 0\nqerr-own 1\n",
+        "d-sense 0\nswp 0\nwce 0\ntas 0\nqerr-abort 0\nqerr-own 0\nmore 1\n",
+        "swp 0\nd-sense 0\nwce 0\ntas 0\nqerr-abort 0\nqerr-own 0\n",
+    };
+    g_autofree char *good = lu_mode_format(MODE_BIT(MODE_SWP) | MODE_BIT(MODE_QERR_ABORT));
+    gsize size = strlen(good);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        GString *record = record_new("modes", 1);
+        g_autofree char *text = NULL;
+
+        g_string_append(record, bad[i]);
+        text = record_finish(record);
+        g_assert_false(lu_check_modes(text, strlen(text), &error));
+        g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
+    }
+
+    /* Any other byte, and any other length */
+    g_assert_true(lu_check_modes(good, size, NULL));
+    for (gsize i = 0; i < size; i++) {
+        g_assert_false(lu_check_modes(good, i, NULL));
+        good[i] ^= 0x01;
+        g_assert_false(lu_check_modes(good, size, NULL));
+        good[i] ^= 0x01;
+    }
+}
+
+/*
+ * QERR
+ */
+
+static void
+start_read(TestCommand *read, Nexus *nexus)
+{
+    test_command_init(read, nexus, 0, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    read->command.expected_in = 512;
+    test_start(read);
+}
+
+static void
+run_qerr(guint8 qerr, gboolean aborts)
+{
+    TestCommand own, foreign;
+    Case c;
+
+    case_init(&c, &(RigConfig){ .n_workers = 2 });
+    tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 16, 0),
+         LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x20, (guint8)(0x10 | qerr << 1), 0, 0, 0, 0, 0, 0, 0, 0));
+    test_assert_good(&c.test);
+    c.other->luns[0]->attentions.n = 0;
+
+    slow_hold(c.rig->store, TRUE);
+    start_read(&own, c.rig->nexus);
+    start_read(&foreign, c.other);
+    tell(&c, c.rig->nexus, CDB(0x28, 0, 0xff, 0, 0, 0, 0, 0, 1, 0), NULL, 0);
+    test_assert_sense(&c.test, SENSE_LBA_OUT_OF_RANGE);
+    slow_hold(c.rig->store, FALSE);
+    slow_release(c.rig->store, 0);
+    slow_release(c.rig->store, 1);
+    test_wait(c.rig, &own);
+    test_wait(c.rig, &foreign);
+
+    /* With a task set for each nexus, the other one is never concerned */
+    g_assert_cmpint(own.command.aborted, ==, aborts);
+    g_assert_false(own.command.aborted_by_other);
+    test_assert_good(&foreign);
+    g_assert_cmpuint(c.other->luns[0]->attentions.n, ==, 0);
+    test_command_clear(&own);
+    test_command_clear(&foreign);
+    case_clear(&c);
+}
+
+static void
+test_qerr(void)
+{
+    run_qerr(0, FALSE);
+    run_qerr(1, TRUE);
+    run_qerr(3, TRUE);
+}
+
+/* A transport that runs the next command when one has ended, as a session with its queue does */
+typedef struct {
+    TestCommand held;
+    TestCommand next;
+} Queue;
+
+static void
+on_held_done(ScsiCommand *command)
+{
+    Queue *queue = list_entry(command, Queue, held.command);
+
+    queue->held.is_done = TRUE;
+    scsi_command_end(command);
+    scsi_command_run(&queue->next.command);
+}
+
+/* The next one fails too, from inside, and aborts all others in its turn: but not the first one, which
+ * has failed already */
+static void
+test_qerr_from_inside(void)
+{
+    static const ScsiTransport transport = { .done = on_held_done };
+    TestCommand first;
+    Queue queue;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 16, 0),
+         LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x20, 0x12, 0, 0x40, 0, 0, 0, 0, 0, 0));
+    test_assert_good(&c.test);
+
+    test_command_init(&first, c.rig->nexus, 0, CDB(0x28, 0, 0xff, 0, 0, 0, 0, 0, 1, 0));
+    scsi_command_begin(&first.command);
+    test_command_init(&queue.held, c.rig->nexus, 0, CDB(0x00, 0, 0, 0, 0, 0));
+    queue.held.command.transport = &transport;
+    scsi_command_begin(&queue.held.command);
+    test_command_init(&queue.next, c.rig->nexus, 0, CDB(0x28, 0, 0xff, 0, 0, 0, 0, 0, 1, 0));
+    scsi_command_begin(&queue.next.command);
+
+    scsi_command_run(&first.command);
+    g_assert_true(first.is_done && queue.held.is_done && queue.next.is_done);
+    g_assert_true(queue.held.command.aborted);
+    g_assert_false(first.command.aborted);
+    test_assert_sense(&first, SENSE_LBA_OUT_OF_RANGE);
+    g_assert_false(queue.next.command.aborted);
+    test_assert_sense(&queue.next, SENSE_LBA_OUT_OF_RANGE);
+    test_command_clear(&first);
+    test_command_clear(&queue.held);
+    test_command_clear(&queue.next);
     case_clear(&c);
 }
 
@@ -426,5 +758,12 @@ main(int argc, char **argv)
     ADD("refused-fields", test_refused_fields);
     ADD("reset-restores-defaults", test_reset_restores_defaults);
     ADD("change-behind-reset", test_change_behind_reset);
+    ADD("save", test_save);
+    ADD("save-tells-nobody", test_save_tells_nobody);
+    ADD("save-fails", test_save_fails);
+    ADD("restore-within-means", test_restore_within_means);
+    ADD("bad-records", test_bad_records);
+    ADD("qerr", test_qerr);
+    ADD("qerr-from-inside", test_qerr_from_inside);
     return g_test_run();
 }

@@ -138,18 +138,77 @@ test_safety_columns(void)
 
     foreach_row(op)
     {
-        /* What takes data and touches the medium, or changes it, is of the WRITE class */
-        if ((op->direction == OPERATION_OUT && (op->flags & OP_MEDIUM)) || (op->flags & OP_WRITES))
+        /* What changes the medium is of the WRITE class, what only touches it need not be */
+        if (op->flags & OP_WRITES)
             g_assert_cmpint(op->pr_class, ==, PR_WRITE);
+        /* What copies has READ and WRITE commands of its own pass the gates of the medium */
         if (op->pr_class == PR_WRITE)
-            g_assert_true(op->flags & OP_MEDIUM);
+            g_assert_true((op->flags & OP_MEDIUM) || op->opcode == 0x83);
         if (op->pr_class == PR_READ)
-            g_assert_true((op->flags & OP_MEDIUM) || op->direction == OPERATION_IN);
+            g_assert_true((op->flags & OP_MEDIUM) || op->direction == OPERATION_IN ||
+                          op->opcode == 0x83);
         if (op->flags & OP_WRITES)
             g_assert_true(op->flags & OP_MEDIUM);
         g_assert_cmpint(op->direction == OPERATION_OUT, ==, op->out != OPERATION_OUT_NONE);
         if (op->flags & OP_UA_EXEMPT)
             g_assert_false(op->flags & OP_MEDIUM);
+        g_assert_cmphex(op->devices, !=, 0);
+        if (op->devices & ON_CDROM) /* which is never written */
+            g_assert_false(op->flags & OP_WRITES);
+    }
+}
+
+/*
+ * The tables of SPC-4 ("SPC-4 commands that are allowed in the presence of various reservations") and
+ * SBC-4: what others may do under Write Exclusive and under Exclusive Access. What decides itself, and
+ * what depends on fields, is not here.
+ */
+static void
+test_reservations(void)
+{
+    static const struct {
+        guint8 opcode;
+        gint16 action; /* -1: all */
+        gboolean write_exclusive, exclusive_access;
+    } table[] = {
+        { 0x00, -1, TRUE, TRUE },     { 0x03, -1, TRUE, TRUE },     { 0x04, -1, FALSE, FALSE },
+        { 0x08, -1, TRUE, FALSE },    { 0x0a, -1, FALSE, FALSE },   { 0x12, -1, TRUE, TRUE },
+        { 0x15, -1, FALSE, FALSE },   { 0x1a, -1, TRUE, FALSE },    { 0x1c, -1, TRUE, FALSE },
+        { 0x1d, -1, FALSE, FALSE },   { 0x25, -1, TRUE, TRUE },     { 0x28, -1, TRUE, FALSE },
+        { 0x2a, -1, FALSE, FALSE },   { 0x2e, -1, FALSE, FALSE },   { 0x2f, -1, TRUE, FALSE },
+        { 0x34, -1, TRUE, FALSE },    { 0x35, -1, FALSE, FALSE },   { 0x37, -1, TRUE, FALSE },
+        { 0x3b, -1, FALSE, FALSE },   { 0x3c, -1, TRUE, FALSE },    { 0x41, -1, FALSE, FALSE },
+        { 0x42, -1, FALSE, FALSE },   { 0x48, -1, FALSE, FALSE },   { 0x4c, -1, FALSE, FALSE },
+        { 0x4d, -1, TRUE, TRUE },     { 0x55, -1, FALSE, FALSE },   { 0x5a, -1, TRUE, FALSE },
+        { 0x83, 0x00, FALSE, FALSE }, { 0x83, 0x01, FALSE, FALSE }, { 0x83, 0x1c, FALSE, FALSE },
+        { 0x84, -1, TRUE, TRUE },     { 0x88, -1, TRUE, FALSE },    { 0x89, -1, FALSE, FALSE },
+        { 0x8a, -1, FALSE, FALSE },   { 0x8b, -1, FALSE, FALSE },   { 0x8e, -1, FALSE, FALSE },
+        { 0x8f, -1, TRUE, FALSE },    { 0x90, -1, TRUE, FALSE },    { 0x91, -1, FALSE, FALSE },
+        { 0x93, -1, FALSE, FALSE },   { 0x9c, -1, FALSE, FALSE },   { 0x9e, 0x10, TRUE, TRUE },
+        { 0x9e, 0x12, TRUE, FALSE },  { 0xa0, -1, TRUE, TRUE },     { 0xa3, 0x05, TRUE, TRUE },
+        { 0xa3, 0x0a, TRUE, TRUE },   { 0xa3, 0x0c, TRUE, FALSE },  { 0xa3, 0x0d, TRUE, FALSE },
+        { 0xa3, 0x0f, TRUE, TRUE },   { 0xa4, -1, FALSE, FALSE },   { 0xa8, -1, TRUE, FALSE },
+        { 0xaa, -1, FALSE, FALSE },   { 0xae, -1, FALSE, FALSE },   { 0xaf, -1, TRUE, FALSE },
+        { 0xb7, -1, TRUE, FALSE },
+    };
+    const Operation *op;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
+        guint n = 0;
+
+        foreach_row(op)
+        {
+            gboolean is_free = op->pr_class == PR_STATUS || op->pr_class == PR_ALLOW;
+
+            if (op->opcode != table[i].opcode ||
+                (table[i].action >= 0 && op->service_action != table[i].action))
+                continue;
+            n++;
+            g_assert_cmpint(op->pr_class, !=, PR_OWN);
+            g_assert_cmpint(is_free || op->pr_class == PR_READ, ==, table[i].write_exclusive);
+            g_assert_cmpint(is_free, ==, table[i].exclusive_access);
+        }
+        g_assert_cmpuint(n, >, 0);
     }
 }
 
@@ -179,11 +238,15 @@ test_find(void)
 static void
 test_every_refused_bit_is_pointed_at(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .slow = { .thin = TRUE }, .lu = { .removable = TRUE } });
+    Rig *disk = rig_new(&(RigConfig){ .slow = { .thin = TRUE }, .lu = { .removable = TRUE } });
+    Rig *drive =
+        rig_new(&(RigConfig){ .slow = { .block_size = 2048 }, .lu = { .device = LU_CDROM } });
     const Operation *op;
 
     foreach_row(op)
     {
+        Rig *rig = op->devices & ON_DISK ? disk : drive;
+
         for (guint bit = 0; bit < 8U * op->cdb_length; bit++) {
             guint8 cdb[SCSI_CDB_MAX] = { op->opcode, op->service_action };
             TestCommand test;
@@ -197,7 +260,8 @@ test_every_refused_bit_is_pointed_at(void)
             test_command_clear(&test);
         }
     }
-    rig_free(rig);
+    rig_free(drive);
+    rig_free(disk);
 }
 
 static void
@@ -275,6 +339,7 @@ main(int argc, char **argv)
     g_test_add_func("/scsi/optable/maps-contain-each-other", test_maps_contain_each_other);
     g_test_add_func("/scsi/optable/naca-is-refused", test_naca_is_refused);
     g_test_add_func("/scsi/optable/safety-columns", test_safety_columns);
+    g_test_add_func("/scsi/optable/reservations", test_reservations);
     g_test_add_func("/scsi/optable/find", test_find);
     g_test_add_func("/scsi/optable/every-refused-bit-is-pointed-at",
                     test_every_refused_bit_is_pointed_at);

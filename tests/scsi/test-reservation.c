@@ -8,6 +8,7 @@
  * for in turn, and what each of them may do then.
  */
 
+#include "scsi/record.h"
 #include "scsi/reservation.h"
 
 #include <string.h>
@@ -309,15 +310,23 @@ test_registration_outlives_the_nexus(void)
     pair_free(&pair);
 }
 
+/* A port of the target of the rig */
+static LuPort
+own_port(guint relative_port)
+{
+    return (LuPort){ .relative_port = (guint16)relative_port,
+                     .target = lu_target_id("iqn.2026-11.org.lunport:test") };
+}
+
 static void
 test_too_many(void)
 {
     Rig *rig = rig_new(&(RigConfig){ 0 });
-    guint16 ports[REGISTRATIONS_MAX + 1];
+    LuPort ports[REGISTRATIONS_MAX + 1];
     TestCommand test;
 
     for (guint i = 0; i < G_N_ELEMENTS(ports); i++)
-        ports[i] = (guint16)(i + 1);
+        ports[i] = own_port(i + 1);
     lu_set_target_ports(rig->lu, ports, G_N_ELEMENTS(ports));
     out_fails(rig, rig->nexus, &test, REGISTER, 0, 0, KEY_A, 0x04);
     test_assert_sense(&test, SENSE_INSUFFICIENT_REGISTRATIONS);
@@ -334,7 +343,7 @@ static void
 test_all_target_ports(void)
 {
     Pair pair = pair_new(NULL);
-    const guint16 ports[] = { 1, 5, 5, 9 };
+    const LuPort ports[] = { own_port(1), own_port(5), own_port(5), own_port(9) };
 
     lu_set_target_ports(pair.rig->lu, ports, G_N_ELEMENTS(ports));
     assert_good(out_flags(pair.rig, pair.a, REGISTER, 0, 0, KEY_A, 0x04));
@@ -739,6 +748,36 @@ test_preempt_and_abort(void)
     pair_free(&pair);
 }
 
+/* Who is preempted hears of its commands where TAS says so; what the unit attention tells is the same */
+static void
+test_preempt_and_abort_tells(void)
+{
+    static const guint8 mode[16] = { 0, 0, 0, 0, 0x0a, 0x0a, 0x20, 0x10, 0, 0x40 };
+    Pair pair = pair_new(NULL);
+    TestCommand write, preempt, select;
+    guint8 list[24];
+
+    (void)test_execute(pair.rig, pair.a, &select, CDB(0x15, 0x10, 0, 0, 16, 0), 0, mode,
+                       sizeof(mode));
+    test_assert_good(&select);
+    test_command_clear(&select);
+    pair.b->luns[0]->attentions.n = 0;
+    register_both(&pair);
+    slow_hold(pair.rig->store, TRUE);
+    start_write(&write, pair.b, 0);
+    start_out(&preempt, pair.a, PREEMPT_AND_ABORT, 1, KEY_A, KEY_B, list);
+    rig_turn(pair.rig);
+    slow_release(pair.rig->store, 1);
+    rig_turn(pair.rig);
+    test_assert_good(&preempt);
+    g_assert_true(write.is_done && write.command.aborted && write.command.aborted_by_other);
+    g_assert_cmphex(write.command.status, ==, SCSI_TASK_ABORTED);
+    assert_attention(pair.b, SENSE_REGISTRATIONS_PREEMPTED);
+    test_command_clear(&write);
+    test_command_clear(&preempt);
+    pair_free(&pair);
+}
+
 static void
 test_plain_preempt_aborts_nothing(void)
 {
@@ -1092,7 +1131,7 @@ test_truncated_answer(void)
 static void
 test_capabilities(void)
 {
-    static const guint8 wanted[8] = { 0, 8, 0x1c, 0x80, 0xea, 0x01, 0, 0 };
+    static const guint8 wanted[8] = { 0, 8, 0x1c, 0xc0, 0xea, 0x01, 0, 0 };
     Pair pair = pair_new(NULL);
     g_autoptr(GByteArray) data = in(pair.rig, pair.a, 2);
 
@@ -1201,7 +1240,7 @@ test_aptpl(void)
     test_command_clear(&test);
     data = in(pair.rig, pair.a, 2);
     g_assert_cmphex(data->data[2], ==, 0x1d);
-    g_assert_cmphex(data->data[3], ==, 0x81);
+    g_assert_cmphex(data->data[3], ==, 0xc1);
 
     start_aptpl(&test, pair.a, RESERVE, 3, KEY_A, 0, list);
     keeper_answer(&keeper, pair.rig, TRUE);
@@ -1301,7 +1340,9 @@ test_stored_form(void)
     Reservations *empty = reservations_new();
     Reservations *state = reservations_copy(empty, 2);
     Reservations *again;
-    NexusName name = { .name = "iqn.2026-11.org.example:host1,i,0x000000000001", .port = 7 };
+    NexusName name = { .name = "iqn.2026-11.org.example:host1,i,0x000000000001",
+                       .port = 7,
+                       .target = 0x01020304 };
     g_autoptr(GError) error = NULL;
     g_autofree char *text = NULL;
     gsize size;
@@ -1323,6 +1364,7 @@ test_stored_form(void)
     g_assert_true(again->aptpl);
     g_assert_cmphex(again->entries[1].key, ==, G_MAXUINT64);
     g_assert_true(nexus_name_equal(&again->entries[1].nexus, &name));
+    g_assert_cmphex(again->entries[1].nexus.target, ==, 0x01020304);
 
     /* Any other byte, and any other length */
     for (gsize i = 0; i < size; i++) {
@@ -1334,6 +1376,73 @@ test_stored_form(void)
     reservations_unref(again);
     reservations_unref(state);
     reservations_unref(empty);
+}
+
+/* Version 1 did not say of which target a port was */
+static void
+test_stored_form_1(void)
+{
+    GString *record = record_new("reservations", 1);
+    NexusName name = { .name = "iqn.2026-11.org.example:host1,i,0x000000000001",
+                       .port = 7,
+                       .target = 0x01020304 };
+    g_autofree char *text = NULL;
+    g_autoptr(GError) error = NULL;
+    Reservations *state;
+
+    g_string_append(record, "generation 1\naptpl 1\ntype 0\nholder 0\n"
+                            "registration 0000000000000001 7 "
+                            "iqn.2026-11.org.example:host1,i,0x000000000001\n");
+    text = record_finish(record);
+    state = reservations_parse(text, strlen(text), &error);
+    g_assert_no_error(error);
+    g_assert_true(nexus_name_equal(&state->entries[0].nexus, &name));
+    reservations_unref(state);
+}
+
+static Nexus *
+new_nexus_of(Rig *rig, const char *target_name)
+{
+    const NexusConfig config = {
+        .initiator_port_name = rig->nexus->initiator_port_name,
+        .target_name = target_name,
+        .relative_target_port = rig->nexus->relative_target_port,
+        .target_port_group = 1,
+    };
+    Nexus *nexus = nexus_new(rig->workers[0], &config, rig->map);
+
+    nexus->luns[0]->attentions.n = 0;
+    return nexus;
+}
+
+/* The same initiator port through ports of two targets that have the same identifier */
+static void
+test_ports_of_two_targets(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ 0 });
+    Nexus *other = new_nexus_of(rig, "iqn.2026-11.org.lunport:other");
+    const LuPort ports[] = { own_port(rig->nexus->relative_target_port),
+                             { .relative_port = rig->nexus->relative_target_port,
+                               .target = lu_target_id("iqn.2026-11.org.lunport:other") } };
+
+    assert_good(out(rig, rig->nexus, REGISTER, 0, 0, KEY_A));
+    assert_good(out(rig, rig->nexus, RESERVE, 3, KEY_A, 0));
+    assert_conflict(try_read(rig, other));
+    assert_conflict(out(rig, other, RELEASE, 3, KEY_A, 0));
+    assert_good(out(rig, rig->nexus, RELEASE, 3, KEY_A, 0));
+    assert_good(out(rig, rig->nexus, REGISTER, 0, KEY_A, 0));
+
+    /* RESERVE is no different, and all target ports are both */
+    assert_good(reserve_6(rig, rig->nexus));
+    assert_conflict(try_read(rig, other));
+    assert_good(release_6(rig, rig->nexus));
+    lu_set_target_ports(rig->lu, ports, G_N_ELEMENTS(ports));
+    assert_good(out_flags(rig, other, REGISTER, 0, 0, KEY_A, 0x04));
+    g_assert_cmpuint(n_keys(rig), ==, 2);
+    assert_good(out(rig, rig->nexus, REGISTER, 0, KEY_A, 0));
+    g_assert_cmpuint(n_keys(rig), ==, 1);
+    nexus_free(other);
+    rig_free(rig);
 }
 
 /*
@@ -1568,6 +1677,7 @@ main(int argc, char **argv)
     ADD("reserve-stops-errands", test_reserve_stops_errands);
     ADD("reserve-stops-long-commands", test_reserve_stops_long_commands);
     ADD("preempt-and-abort", test_preempt_and_abort);
+    ADD("preempt-and-abort-tells", test_preempt_and_abort_tells);
     ADD("plain-preempt-aborts-nothing", test_plain_preempt_aborts_nothing);
     ADD("preempt-each-other", test_preempt_each_other);
     ADD("reset-overtakes", test_reset_overtakes);
@@ -1585,6 +1695,8 @@ main(int argc, char **argv)
     ADD("aptpl-fails", test_aptpl_fails);
     ADD("aptpl-ends", test_aptpl_ends);
     ADD("stored-form", test_stored_form);
+    ADD("stored-form-1", test_stored_form_1);
+    ADD("ports-of-two-targets", test_ports_of_two_targets);
     ADD("reserve-6", test_reserve_6);
     ADD("reserve-10", test_reserve_10);
     ADD("reserve-6-excludes-persistent", test_reserve_6_excludes_persistent);

@@ -283,6 +283,57 @@ test_target_reset(void)
     rig_free(rig);
 }
 
+/* With TAS, who did not ask for the reset hears that its command was aborted; else nobody does */
+static void
+run_task_aborted(gboolean tas)
+{
+    static const guint8 list[16] = { 0, 0, 0, 0, 0x0a, 0x0a, 0x20, 0x10 };
+    Rig *rig = rig_new(&(RigConfig){ .n_workers = 2 });
+    Nexus *other = rig_new_nexus(rig, 1, 2);
+    TestCommand select, own, in_flight, waiting;
+    TestTmf tmf;
+
+    if (!tas) {
+        (void)test_execute(rig, rig->nexus, &select, CDB(0x15, 0x10, 0, 0, 16, 0), 0, list, 16);
+        test_command_clear(&select);
+        other->luns[0]->attentions.n = 0;
+    }
+
+    slow_hold(rig->store, TRUE);
+    start_read(&own, rig->nexus, 0);
+    start_read(&in_flight, other, 1);
+    test_command_init(&waiting, other, 0, CDB(0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    waiting.command.expected_out = 512;
+    waiting.hold_data_out = TRUE;
+    test_start(&waiting);
+    tmf_start(&tmf, TMF_LOGICAL_UNIT_RESET, rig->nexus, 0, NULL);
+    rig_turn(rig);
+    slow_release(rig->store, 0);
+    slow_release(rig->store, 1);
+    rig_turn(rig);
+    assert_response(&tmf, TMF_COMPLETE);
+
+    g_assert_true(own.command.aborted && in_flight.command.aborted && waiting.command.aborted);
+    g_assert_false(own.command.aborted_by_other);
+    g_assert_cmpint(in_flight.command.aborted_by_other, ==, tas);
+    g_assert_cmpint(waiting.command.aborted_by_other, ==, tas);
+    g_assert_cmphex(in_flight.command.status, ==, SCSI_TASK_ABORTED);
+    g_assert_cmpuint(waiting.command.transfer_length, ==, 0);
+    g_assert_cmpuint(other->luns[0]->attentions.n, ==, 1);
+    test_command_clear(&own);
+    test_command_clear(&in_flight);
+    test_command_clear(&waiting);
+    nexus_free(other);
+    rig_free(rig);
+}
+
+static void
+test_task_aborted(void)
+{
+    run_task_aborted(FALSE);
+    run_task_aborted(TRUE);
+}
+
 static void
 on_reset(Lu *lu, gpointer user_data)
 {
@@ -386,6 +437,7 @@ main(int argc, char **argv)
     ADD("lu-reset", test_lu_reset);
     ADD("two-resets-at-once", test_two_resets_at_once);
     ADD("target-reset", test_target_reset);
+    ADD("task-aborted", test_task_aborted);
     ADD("administrative-reset", test_administrative_reset);
     ADD("attention-for-all", test_attention_for_all);
     ADD("stall-is-an-event", test_stall_is_an_event);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * The thread that registers targets with an iSNS server, against sockets of the test
+ *
+ * What a real server makes of it is tests/conformance/test-isns.py.
+ */
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control/isns-call.h"
+#include "control/isns.h"
+#include "util/bytes.h"
+#include "util/fd.h"
+
+typedef struct {
+    Mailbox mailbox;
+    Isns *isns;
+    int listener;
+    char *server;
+    ModelIsns state;
+    guint n_told;
+} Fixture;
+
+static void
+on_state(ModelIsns state, const char *error, gpointer data)
+{
+    Fixture *fixture = data;
+
+    g_assert_true((error[0] != '\0') == (state == ISNS_UNAVAILABLE));
+    fixture->state = state;
+    fixture->n_told++;
+}
+
+static void
+set_up(Fixture *fixture, gconstpointer unused)
+{
+    Address address;
+
+    g_assert_true(mailbox_init(&fixture->mailbox, NULL));
+    fixture->isns = isns_new(&fixture->mailbox, on_state, fixture, NULL);
+    g_assert_nonnull(fixture->isns);
+
+    fixture->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_true(address_parse("127.0.0.1:0", 0, &address, NULL));
+    g_assert_cmpint(bind(fixture->listener, &address.sa, address.size), ==, 0);
+    g_assert_cmpint(listen(fixture->listener, 8), ==, 0);
+    g_assert_true(address_of_socket(fixture->listener, &address));
+    fixture->server = g_strdup_printf("127.0.0.1:%u", address_port(&address));
+}
+
+static void
+tear_down(Fixture *fixture, gconstpointer unused)
+{
+    isns_free(fixture->isns);
+    mailbox_deinit(&fixture->mailbox);
+    fd_close(&fixture->listener);
+    g_free(fixture->server);
+}
+
+static void
+add_portal(GArray *portals, const char *text, gboolean is_announced)
+{
+    IsnsPlanPortal portal = { .tag = (guint16)(portals->len + 1), .is_announced = is_announced };
+
+    g_assert_true(address_parse(text, 3260, &portal.address, NULL));
+    g_array_append_val(portals, portal);
+}
+
+static void
+post(Fixture *fixture, const char *name)
+{
+    static const guint16 tag = 1;
+    IsnsPlan *plan = isns_plan_new(fixture->server, "entity");
+
+    add_portal(plan->portals, "192.0.2.1", FALSE);
+    isns_plan_add_node(plan, name, "alias", &tag, 1);
+    isns_post(fixture->isns, plan);
+}
+
+static void
+wait_for_state(Fixture *fixture, ModelIsns state)
+{
+    GPollFD fd = { .fd = fixture->mailbox.event_fd, .events = G_IO_IN };
+
+    while (fixture->state != state) {
+        (void)g_poll(&fd, 1, -1);
+        (void)mailbox_drain(&fixture->mailbox);
+    }
+}
+
+static void
+read_all(int fd, guint8 *data, gsize size)
+{
+    while (size > 0) {
+        gssize n = read(fd, data, size);
+
+        g_assert_cmpint(n, >, 0);
+        data += n;
+        size -= (gsize)n;
+    }
+}
+
+/* One message: its function; @ret_payload is what is in it */
+static guint
+receive(int fd, guint8 *header, GByteArray *ret_payload)
+{
+    read_all(fd, header, ISNS_HEADER_SIZE);
+    g_byte_array_set_size(ret_payload, get_be16(header + 4));
+    read_all(fd, ret_payload->data, ret_payload->len);
+    return get_be16(header + 2);
+}
+
+static void
+answer(int fd, guint8 *header, guint32 status)
+{
+    guint8 payload[4];
+
+    put_be16(header + 2, get_be16(header + 2) | ISNS_ANSWER);
+    put_be16(header + 4, sizeof(payload));
+    put_be32(payload, status);
+    g_assert_cmpint(write(fd, header, ISNS_HEADER_SIZE), ==, ISNS_HEADER_SIZE);
+    g_assert_cmpint(write(fd, payload, sizeof(payload)), ==, sizeof(payload));
+}
+
+static gboolean
+contains(const GByteArray *payload, const char *text)
+{
+    return memmem(payload->data, payload->len, text, strlen(text)) != NULL;
+}
+
+static void
+test_only_the_newest_plan_counts(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post(fixture, "iqn.2026-11.org.example:first");
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmpuint(receive(fd, header, payload), ==, ISNS_REGISTER);
+    g_assert_true(contains(payload, ":first"));
+
+    /* It waits for the answer: these are not begun */
+    for (guint i = 0; i < 1000; i++)
+        post(fixture, "iqn.2026-11.org.example:between");
+    post(fixture, "iqn.2026-11.org.example:last");
+    answer(fd, header, 0);
+    g_assert_cmpuint(receive(fd, header, payload), ==, ISNS_REGISTER);
+    g_assert_true(contains(payload, ":last"));
+    g_assert_false(contains(payload, ":between"));
+    answer(fd, header, 0);
+    wait_for_state(fixture, ISNS_REGISTERED);
+}
+
+static void
+test_end_deregisters(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post(fixture, "iqn.2026-11.org.example:disk");
+    fd = accept(fixture->listener, NULL, NULL);
+    (void)receive(fd, header, payload);
+    answer(fd, header, 0);
+    wait_for_state(fixture, ISNS_REGISTERED);
+    isns_stop(fixture->isns);
+    g_assert_cmpuint(receive(fd, header, payload), ==, ISNS_DEREGISTER);
+    g_assert_true(contains(payload, "entity"));
+    answer(fd, header, 0);
+}
+
+/* tear_down() must end although nobody ever answers */
+static void
+test_end_while_a_server_is_silent(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post(fixture, "iqn.2026-11.org.example:disk");
+    fd = accept(fixture->listener, NULL, NULL);
+    (void)receive(fd, header, payload);
+    g_clear_pointer(&fixture->isns, isns_free);
+}
+
+static void
+test_a_refusal_is_told(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post(fixture, "iqn.2026-11.org.example:disk");
+    fd = accept(fixture->listener, NULL, NULL);
+    (void)receive(fd, header, payload);
+    answer(fd, header, 8);
+    wait_for_state(fixture, ISNS_UNAVAILABLE);
+}
+
+static void
+test_parse(void)
+{
+    static const guint8 good[] = { 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 'a', 0, 0, 0, 0, 0,
+                                   0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0,   4, 0, 0, 2, 88 };
+    IsnsAnswer answer;
+
+    g_assert_true(isns_call_parse(good, sizeof(good), &answer));
+    g_assert_cmpuint(answer.status, ==, 0);
+    g_assert_cmpuint(answer.period, ==, 600);
+    g_assert_cmpuint(answer.n_values, ==, 1);
+    g_assert_true(isns_call_parse(good, 4, &answer));
+    /* Cut anywhere else it is none, but for the ends of its attributes */
+    for (gsize size = 0; size < sizeof(good); size++)
+        g_assert_true(isns_call_parse(good, size, &answer) ==
+                      (size == 4 || size == 16 || size == 24));
+}
+
+static GArray *
+expand(GArray *portals)
+{
+    g_autoptr(GArray) owned = portals;
+
+    return isns_expand_portals(owned);
+}
+
+static void
+test_loopback_only_where_there_is_no_other(void)
+{
+    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(IsnsPlanPortal));
+    g_autoptr(GArray) portals = NULL;
+
+    add_portal(wanted, "127.0.0.1", FALSE);
+    add_portal(wanted, "[fe80::1%lo]", FALSE);
+    portals = isns_expand_portals(wanted);
+    g_assert_cmpuint(portals->len, ==, 2);
+    g_assert_cmpuint(g_array_index(portals, IsnsPortal, 1).address.in6.sin6_scope_id, ==, 0);
+    g_clear_pointer(&portals, g_array_unref);
+
+    add_portal(wanted, "127.0.0.9", TRUE);
+    add_portal(wanted, "192.0.2.1", FALSE);
+    portals = expand(wanted);
+    g_assert_cmpuint(portals->len, ==, 2);
+    g_assert_cmpuint(g_array_index(portals, IsnsPortal, 0).tag, ==, 3);
+    g_assert_cmpuint(g_array_index(portals, IsnsPortal, 1).tag, ==, 4);
+}
+
+static void
+test_a_wildcard_is_never_registered(void)
+{
+    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(IsnsPlanPortal));
+    g_autoptr(GArray) portals = NULL;
+
+    add_portal(wanted, "*:3270", FALSE);
+    portals = expand(wanted);
+    for (guint i = 0; i < portals->len; i++) {
+        const Address *address = &g_array_index(portals, IsnsPortal, i).address;
+
+        g_assert_false(address_is_wildcard(address));
+        g_assert_cmpuint(address_port(address), ==, 3270);
+    }
+}
+
+#define ADD(path, test) g_test_add("/control/isns/" path, Fixture, NULL, set_up, test, tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/control/isns/parse", test_parse);
+    g_test_add_func("/control/isns/loopback-only-where-there-is-no-other",
+                    test_loopback_only_where_there_is_no_other);
+    g_test_add_func("/control/isns/a-wildcard-is-never-registered",
+                    test_a_wildcard_is_never_registered);
+    if (isns_message_is_supported()) {
+        ADD("only-the-newest-plan-counts", test_only_the_newest_plan_counts);
+        ADD("end-deregisters", test_end_deregisters);
+        ADD("end-while-a-server-is-silent", test_end_while_a_server_is_silent);
+        ADD("a-refusal-is-told", test_a_refusal_is_told);
+    }
+    return g_test_run();
+}
