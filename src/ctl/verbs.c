@@ -30,6 +30,8 @@ static const VerbOption backstore_create_options[] = {
     { "read-only", "read-only", OPTION_FLAG, "never write" },
     { "device-type", "device-type", OPTION_STRING, "disk (default), or cdrom: a CD/DVD drive for ISO images" },
     { "removable", "removable", OPTION_FLAG, "initiators can eject the medium" },
+    { "thick", "thin", OPTION_FLAG_NOT, "do not offer initiators to give blocks back" },
+    { "lenient-cdb", "lenient-cdb", OPTION_FLAG, "take reserved bits; stay ready when stopped" },
     { "serial", "serial", OPTION_STRING, "unit serial number" },
     { "naa", "naa", OPTION_STRING, "NAA identifier, hexadecimal, to keep a disk's identity" },
     { "uuid", "uuid", OPTION_STRING, "UUID that the identity is made from" },

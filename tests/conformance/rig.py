@@ -244,6 +244,24 @@ class Daemon(Server):
     def ctl(self, *arguments):
         return run(self.lunctl, f"--bus={self.address}", *arguments)
 
+    def ctl_secrets(self, *arguments, secret=None, mutual=None):
+        """lunctl with one secret or two, each on a descriptor of its own."""
+        command = [self.lunctl, f"--bus={self.address}", *arguments]
+        descriptors = []
+        for option, text in (("--secret-fd", secret), ("--mutual-secret-fd", mutual)):
+            if text is None:
+                continue
+            reader, writer = os.pipe()
+            os.write(writer, text.encode() + b"\n")
+            os.close(writer)
+            command.append(f"{option}={reader}")
+            descriptors.append(reader)
+        try:
+            return run(*command, pass_fds=descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
     def add_disk(self, name="disk", size=GIB, lun=0, kind="file", iqn=IQN, options=(),
                  lun_options=()):
         """A backstore, its target if new, and the LUN, open to everyone."""

@@ -7,30 +7,57 @@ A test that asserts something wrong fails, one that prints [SKIPPED] did not rea
 pass. libiscsi.expect names the tests that do not have to pass, each with its reason; whatever it
 does not name must pass, and a name in it that passes has to be taken out.
 
-    test-libiscsi.py [--run=disk|4k|paths|erase|removable|read-only] [TEST...]
+    test-libiscsi.py [--run=NAME] [TEST...]    NAME as in RUNS
+    test-libiscsi.py --union                   all runs, and that each test passes in one of them
 
 TARGET_URL aims it at a target that runs already (its LUN is overwritten).
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import typing
 
 import rig
 
 HERE = pathlib.Path(__file__).resolve().parent
 TIMEOUT = 180
-# What makes a run another one: options of the backstore and of the LUN, which tests, and a part of
-# the reasons in libiscsi.expect that are none in this run
+
+
+class Run(typing.NamedTuple):
+    """What makes a run another one."""
+    about: str
+    kind: str = "file"
+    size: int = 4 * rig.GIB
+    options: tuple = ()
+    lun_options: tuple = ()
+    family: str = ""  # only the tests with that in their name
+    void: str = ""  # what this part of a reason in libiscsi.expect explains is no reason here
+    n_paths: int = 1
+
+
 RUNS = {
-    "disk": ([], [], "", None),
-    "4k": (["--block-size=4096"], [], "", None),
-    "paths": ([], [], "", "there is one path"),
-    "removable": (["--removable"], [], "", "the medium is not removable"),
-    "read-only": ([], ["--read-only"], "ReadOnly", "the medium is writable"),
-    "erase": ([], [], "Sanitize.Reset", "a run of its own"),
+    "disk": Run("a thin file of 512-byte blocks"),
+    "4k": Run("a thin file of 4096-byte blocks", options=("--block-size=4096",)),
+    "512e": Run("a thin file of 512-byte blocks on physical blocks of 4096",
+                options=("--physical-block-size=4096",)),
+    "thick": Run("a file that is not thin", options=("--thick",)),
+    "ram": Run("memory", kind="ram", size=rig.GIB),
+    "block": Run("a loop device", kind="block", size=rig.GIB),
+    "paths": Run("two paths", void="there is one path", n_paths=2),
+    "removable": Run("a removable medium", options=("--removable",),
+                     void="the medium is not removable"),
+    "lenient": Run("a removable medium that takes what is reserved",
+                   options=("--removable", "--lenient-cdb"), family="StartStopUnit",
+                   void="the medium is not removable"),
+    "read-only": Run("a read-only LUN", lun_options=("--read-only",), family="ReadOnly",
+                     void="the medium is writable"),
+    "erase": Run("a medium that takes long to erase", kind="null", size=(32 << 10) * rig.GIB,
+                 family="Sanitize.Reset"),
 }
 COMMAND = ["iscsi-test-cu", "--dataloss", "--allow-sanitize", "-V"]
 
@@ -49,7 +76,7 @@ def all_tests():
 def expectations(kind):
     """{test: (set of results that are accepted besides a pass, reason)}; "4k:" before a name is for
     that run only."""
-    void = RUNS[kind][3]
+    void = RUNS[kind].void if kind in RUNS else ""
     table = {}
     for line in (HERE / "libiscsi.expect").read_text().splitlines():
         line = line.strip()
@@ -125,18 +152,80 @@ class Judge:
 
 
 def run_suite(tap, tests, urls, alive, kind, whole):
-    """All tests, then what can only be said about all of them."""
+    """All tests, then what can only be said about all of them. Returns their results."""
     judge = Judge(tap, expectations(kind))
+    results = {}
     for test in tests:
-        result, output = run_one(test, urls)
-        judge.judge(test, result, output)
+        results[test], output = run_one(test, urls)
+        judge.judge(test, results[test], output)
         if not alive():
             tap.result(False, f"the target is alive after {test}")
-            return
+            return results
     print("# " + ", ".join(f"{count} {name}" for name, count in sorted(judge.counts.items())))
     if whole:
         tap.result(not judge.stale, "every test that libiscsi.expect names still needs it",
                    "these pass now: " + " ".join(judge.stale))
+    return results
+
+
+@contextlib.contextmanager
+def loop_device(size):
+    """A block device over a sparse file, or None where the machine gives none."""
+    with tempfile.NamedTemporaryFile(dir="/var/tmp") as file:
+        file.truncate(size)
+        process = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", file.name], text=True,
+                                 capture_output=True, check=False)
+        if process.returncode != 0:
+            yield None
+            return
+        device = process.stdout.strip()
+        try:
+            yield device
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def run_kind(tap, kind, tests, whole=False):
+    """One run on a target of its own."""
+    run = RUNS[kind]
+    tests = [test for test in tests if run.family in test]
+    if kind != "erase":  # how far an erase comes while that test sleeps depends on the machine
+        tests = [test for test in tests if RUNS["erase"].family not in test]
+    with contextlib.ExitStack() as stack:
+        options = list(run.options)
+        if run.kind == "block":
+            device = stack.enter_context(loop_device(run.size))
+            if device is None:
+                tap.skip(f"the run {kind}", "there is no loop device to be had")
+                return {}
+            options.append(f"--path={device}")
+        target = stack.enter_context(rig.server())
+        url = target.add_disk("disk", run.size, kind=run.kind, options=options,
+                              lun_options=run.lun_options)
+        if kind == "erase":  # the suite sleeps for a minute, deaf to NOP-In
+            target.ctl("target", "set", rig.IQN, "NopInterval=0")
+        results = run_suite(tap, tests, [url] * run.n_paths, target.alive, kind, whole)
+        tap.check("the target ends without complaint", target.stop)
+        return results
+
+
+def run_union(tap, tests):
+    """Every run; each test passes in one of them, or libiscsi.expect says why it cannot in any."""
+    table = {name: reason for name, (_, reason) in expectations("none").items()}
+    passed = {}
+    for kind, run in RUNS.items():
+        print(f"# {kind}: {run.about}")
+        for test, result in run_kind(tap, kind, tests).items():
+            if result == "pass":
+                passed.setdefault(test, []).append(kind)
+    missing = [test for test in tests if test not in passed]
+    for test in missing:
+        reason = table.get(test.split(".", 1)[1], "no reason is known")
+        print(f"# passes whole in no run: {test}: {reason}")
+    print(f"# {len(passed)} of {len(tests)} pass in one run or more")
+    unexplained = [test for test in missing if test.split(".", 1)[1] not in table]
+    tap.result(not unexplained, "each test passes in some run, or it is known why in none",
+               " ".join(unexplained))
 
 
 def main():
@@ -145,23 +234,17 @@ def main():
     kind = "disk"
     if arguments and arguments[0].startswith("--run="):
         kind = arguments.pop(0)[len("--run="):]
-    options, lun_options, family, _ = RUNS[kind]
-    tests = [test for test in all_tests() if family in test]
+    tests = all_tests()
+    tap = rig.Tap()
+    if arguments == ["--union"]:
+        run_union(tap, tests)
+        tap.done()
     if arguments:
         tests = [test for test in tests if any(word in test for word in arguments)]
-    tap = rig.Tap()
     if "TARGET_URL" in os.environ:
         run_suite(tap, tests, [os.environ["TARGET_URL"]], lambda: True, kind, False)
         tap.done()
-    with rig.server() as target:
-        store, size = ("null", 32 << 10) if kind == "erase" else ("file", 4)
-        url = target.add_disk("disk", size * rig.GIB, kind=store, options=options,
-                              lun_options=lun_options)
-        if kind == "erase":  # the suite sleeps for a minute, deaf to NOP-In
-            target.ctl("target", "set", rig.IQN, "NopInterval=0")
-        urls = [url, url] if kind == "paths" else [url]
-        run_suite(tap, tests, urls, target.alive, kind, kind == "disk" and not arguments)
-        tap.check("the target ends without complaint", target.stop)
+    run_kind(tap, kind, tests, kind == "disk" and not arguments)
     tap.done()
 
 

@@ -444,6 +444,7 @@ test_writable_beside_a_reader(Fixture *fixture, gconstpointer data)
     g_autoptr(BackstoreSpec) spec = backstore_spec_new("file", "twin");
 
     make_disk(fixture, TRUE);
+    g_free(spec->path);
     spec->path = disk_path(fixture);
     spec->read_only = TRUE;
     service_create_backstore(fixture->service, spec, &fixture->options, fixture_on_done, fixture);

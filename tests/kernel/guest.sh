@@ -19,7 +19,8 @@ ok() { # ok NAME COMMAND...: passes when the command does
     name=$1
     shift
     number=$((number + 1))
-    echo "# $(cut -d' ' -f1 /proc/uptime) s: $name: $*"
+    read -r seconds _ < /proc/uptime
+    echo "# $seconds s: $name: $*"
     if "$@"; then
         echo "ok $number - $name" >> /mnt/results
     else
@@ -49,6 +50,20 @@ says() { # says PATTERN COMMAND...: the command passes and its output matches
     status=$?
     cat /tmp/output
     [ $status -eq 0 ] && grep -qE -- "$pattern" /tmp/output
+}
+
+clean() { # clean PATTERN COMMAND...: says, and no tool finds fault with what it got
+    says "$@" && ! grep -iE 'malformed|too short|truncated|abridged|unexpected|not decoded|corrupt|wrong|bad |fail(ed|ure) to|unable to' /tmp/output
+}
+
+refused() { # refused PATTERN COMMAND...: the command fails and says why
+    pattern=$1
+    shift
+    "$@" > /tmp/output 2>&1
+    status=$?
+    cat /tmp/output
+    echo "# status $status"
+    [ $status -ne 0 ] && grep -qE -- "$pattern" /tmp/output
 }
 
 no_node() { iscsiadm -m node -T "$IQN" -p "$PORTAL" -o delete > /dev/null 2>&1 || true; }
@@ -81,6 +96,33 @@ find_disk() { # sets DISK to the disk of the LUN
     return 1
 }
 
+disk_of() { # disk_of LUN [INITIATOR [PORT]]: prints the disk of a LUN in the session with that name and port
+    for session in /sys/class/iscsi_session/session*; do
+        [ -z "${2-}" ] || [ "$(cat "$session/initiatorname")" = "$2" ] || continue
+        connection=/sys/class/iscsi_connection/connection${session##*/session}:0
+        [ -z "${3-}" ] || [ "$(cat "$connection/persistent_port")" = "$3" ] || continue
+        for device in "$session"/device/target*/*:"$1"/block/*; do
+            [ -e "$device" ] && echo "/dev/${device##*/}" && return 0
+        done
+    done
+    return 1
+}
+
+sg_of() { # sg_of DISK: prints its generic device
+    for generic in /sys/block/"${1#/dev/}"/device/scsi_generic/*; do
+        echo "/dev/${generic##*/}"
+    done
+}
+
+wait_for() { # wait_for COMMAND...: until it passes, 30 seconds at most
+    n=0
+    until "$@" > /dev/null 2>&1; do
+        n=$((n + 1))
+        [ $n -lt 300 ] || return 1
+        sleep 0.1
+    done
+}
+
 no_disk() {
     n=0
     while [ $n -lt 100 ]; do
@@ -91,10 +133,12 @@ no_disk() {
     return 1
 }
 
-host() { # host REQUEST: ask the host for something and wait until it is done
-    echo "$1" > /mnt/request.new
+host() { # host WORD...: ask the host for something and wait until it is done
+    printf '%s\n' "$@" > /mnt/request.new
     mv /mnt/request.new /mnt/request
-    while [ -e /mnt/request ]; do sleep 0.1; done
+    while [ -e /mnt/request ]; do sleep 0.05; done
+    cat /mnt/answer
+    return "$(cat /mnt/status)"
 }
 
 kernel_is_content() { # no warning, no I/O error, no lost connection

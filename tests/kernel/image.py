@@ -26,15 +26,17 @@ import tempfile
 import zlib
 
 PACKAGES = [
-    "busybox-static", "e2fsprogs", "fio", "iproute2", "kmod", "lsscsi", "mount", "open-iscsi",
-    "sg3-utils",
+    "busybox-static", "ddpt", "e2fsprogs", "eject", "fio", "iproute2", "kmod", "lsscsi", "mount", "multipath-tools",
+    "open-iscsi", "python3", "python3-pexpect", "python3-pycurl", "sdparm", "sg3-utils", "smartmontools",
     "udev", "xfsprogs",
 ]
+# Only their files: what they depend on is for other agents, and hundreds of megabytes.
+UNPACKED = ["fence-agents"]
 BOOT_MODULES = ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p", "virtio_net"]
 # What stays of the kernel's modules; the rest is drivers for hardware that qemu does not have.
 KEEP = [
     "arch", "block", "crypto", "lib", "mm", "net/9p", "net/core", "fs/ext4", "fs/jbd2", "fs/xfs", "fs/9p", "fs/fscache", "fs/netfs",
-    "fs/mbcache.ko", "fs/btrfs", "drivers/scsi", "drivers/block", "drivers/virtio", "drivers/md",
+    "fs/mbcache.ko", "fs/btrfs", "fs/isofs", "fs/nls", "drivers/cdrom", "drivers/scsi", "drivers/block", "drivers/virtio", "drivers/md",
     "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "net/core/failover.ko", "drivers/char/hw_random",
 ]
 VERSION = "3"
@@ -184,7 +186,9 @@ def build(sources, folder):
                 '| sed -n "s/.*Depends: \\(linux-image-[0-9].*\\)/\\1/p" | head -n 1) && '
                 'apt-get download -o APT::Sandbox::User=root "$image" && '
                 'dpkg-deb -x linux-image-*.deb kernel && mv kernel/boot/vmlinuz-* "$1"/boot/ && '
-                'mv kernel/*lib/modules "$1"/usr/lib/ && rm -r kernel linux-image-*.deb')
+                'mv kernel/*lib/modules "$1"/usr/lib/ && rm -r kernel linux-image-*.deb && '
+                f'apt-get download -o APT::Sandbox::User=root {" ".join(UNPACKED)} && '
+                'for i in *.deb; do dpkg-deb -x "$i" "$1"; done && rm ./*.deb')
     environment = dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
     subprocess.run(
         ["mmdebstrap", "--mode=root", "--variant=essential", "--include=" + ",".join(PACKAGES), "--quiet",
@@ -216,7 +220,7 @@ def main():
     sources = debian_sources()
     if not sources:
         raise SystemExit("apt knows no Debian archive; try apt-get update")
-    key = repr([VERSION, PACKAGES, BOOT_MODULES, KEEP, sources, INIT, GUEST_INIT])
+    key = repr([VERSION, PACKAGES, UNPACKED, BOOT_MODULES, KEEP, sources, INIT, GUEST_INIT])
     CACHE.mkdir(parents=True, exist_ok=True)
     final = CACHE / ("kernel-" + hashlib.sha256(key.encode()).hexdigest()[:16])
     with open(CACHE / "lock", "w") as lock:

@@ -6,15 +6,20 @@
 No KVM is needed and nothing of this machine's kernel is used. The job (job-NAME.sh) travels with
 guest.sh over a 9p share, and so do its results; the guest sees the loopback as 10.0.2.2.
 
-    run.py basic|more TSC-RATE-PROGRAM
+A job may ask for something to happen on this side: it writes a file with one word a line, which
+class Host carries out, and finds status and output in two others.
+
+    run.py JOB TSC-RATE-PROGRAM
 """
 
 import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,6 +29,8 @@ import rig  # noqa: E402
 KERNEL = ("quiet mitigations=off nokaslr nosmap nopti tsc=reliable no_timer_check "
           "random.trust_cpu=on nowatchdog rcupdate.rcu_expedited=1 panic=-1 console=ttyS0 "
           "rdinit=/init tsc_early_khz={khz}")
+# The jobs that need nothing but a disk; the others ask for what only lunport has.
+OF_ANY_TARGET = ("basic", "more", "long")
 
 
 def image():
@@ -56,30 +63,151 @@ def boot(folder, share, khz):
                             stderr=subprocess.STDOUT, text=True)
 
 
-def serve(target, share, request):
-    """What the guest asks for while it runs."""
-    word = request.read_text().strip()
-    if word == "restart":
-        target.kill()
+class Relay:
+    """Another way to a port of the target, through a process that can stop to pass anything on."""
+
+    def __init__(self, port):
+        self.target = port
+        self.open = threading.Event()
+        self.open.set()
+        self.pairs = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+                far.settimeout(None)
+            except OSError:
+                near.close()
+                continue
+            self.pairs += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    def _pass(self, source, sink):
+        try:
+            while data := source.recv(1 << 16):
+                self.open.wait()
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def hold(self):
+        """Nothing passes, and nobody is told."""
+        self.open.clear()
+
+    def release(self):
+        """What was held passes now."""
+        self.open.set()
+
+    def cut(self):
+        """Every connection ends."""
+        for end in self.pairs:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.pairs = []
+
+
+class Host:
+    """What the guest can ask for while it runs. Each returns the text that the guest prints."""
+
+    def __init__(self, target):
+        self.target = target
+        self.relay = Relay(rig.free_port())
+
+    def restart(self):
+        """The daemon dies without a word and is started again."""
+        self.target.kill()
         time.sleep(1)
-        target.start()
-    else:
-        print(f"# the guest asks for {word}, which is not known")
+        self.target.start()
+        return ""
+
+    def ctl(self, *arguments):
+        """lunctl."""
+        return self.target.ctl(*arguments)
+
+    def secrets(self, secret, mutual, *arguments):
+        """lunctl with a secret and, unless it is empty, one of the target."""
+        return self.target.ctl_secrets(*arguments, secret=secret, mutual=mutual or None)
+
+    def journal(self, text):
+        """Whether the daemon has logged something with these words."""
+        rig.wait_until(lambda: text in self.target.log(), text, 10)
+        return ""
+
+    def disk(self, name, lun, size, *options):
+        """A file, its backstore and a LUN."""
+        self.target.add_disk(name, size=size, lun=int(lun), options=options)
+        return ""
+
+    def load(self, backstore, name):
+        """An ISO image with one file, made at the first time, into a drive; the guest sees it too."""
+        path = self.target.folder / "share" / f"{name}.iso"
+        if not path.exists():
+            tree = self.target.folder / f"{name}-tree"
+            tree.mkdir()
+            (tree / "content").write_text(f"This is {name}\n")
+            (tree / "filler").write_bytes(os.urandom(64 * rig.MIB // 1024 * len(name)))
+            rig.run("xorriso", "-as", "mkisofs", "-quiet", "-V", name.upper(), "-o", path, tree)
+        # By force: whenever udev looks at the medium that is in, the guest has the door locked
+        return self.target.ctl("backstore", "load", "--force", backstore, str(path))
+
+    def allocated(self, name):
+        """How many KiB of a disk's file the file system has given to it."""
+        return f"{(self.target.folder / 'disks' / name).stat().st_blocks // 2}\n"
+
+    def hold(self):
+        """The second way passes nothing on."""
+        self.relay.hold()
+        return ""
+
+    def release(self):
+        """The second way works again."""
+        self.relay.release()
+        return ""
+
+    def cut(self):
+        """The connections of the second way break."""
+        self.relay.cut()
+        return ""
+
+
+def serve(host, share, request):
+    """Do what the guest asks for."""
+    name, *arguments = request.read_text().splitlines()
+    status = 0
+    try:
+        text = getattr(host, name)(*arguments)
+    except subprocess.CalledProcessError as error:
+        status, text = error.returncode, error.output
+    (share / "answer").write_text(text)
+    (share / "status").write_text(f"{status}\n")
     request.unlink()
 
 
-def wait(guest, target, share, seconds):
+def wait(guest, host, share, seconds):
     """Until the guest has switched itself off."""
     end = time.monotonic() + seconds
     request = share / "request"
     while guest.poll() is None:
         if request.exists():
-            serve(target, share, request)
+            serve(host, share, request)
         if time.monotonic() > end:
             guest.kill()
             guest.wait()
             return False
-        time.sleep(0.1)
+        time.sleep(0.05)
     return True
 
 
@@ -113,17 +241,22 @@ def main():
     khz = rig.run(tsc_rate).strip()
     bad = False
     with rig.server() as target:
+        if isinstance(target, rig.Tgt) and job not in OF_ANY_TARGET:
+            rig.skip_all("the job is for lunport")
         target.add_disk("disk", rig.GIB)
         share = target.folder / "share"
         share.mkdir()
-        for name in ("guest.sh", f"job-{job}.sh"):
+        for name in ("guest.sh", "multipath.sh", f"job-{job}.sh"):
             shutil.copy(HERE / name, share)
         lun = 1 if isinstance(target, rig.Tgt) else 0
+        host = Host(target)
+        everything = "1" if os.environ.get("LUNPORT_TEST_ALL") else ""
         (share / "env").write_text(f"PORT={target.port}\nIQN={rig.IQN}\nLUN={lun}\nJOB={job}\n"
-                                   "CAN_RESTART=1\n")
+                                   f"PORT2={host.relay.target}\nRELAY={host.relay.port}\n"
+                                   f"ALL={everything}\nCAN_RESTART=1\n")
         begin = time.monotonic()
         guest = boot(folder, share, khz)
-        ended = wait(guest, target, share, 900 if job == "basic" else 2400)
+        ended = wait(guest, host, share, 900 if job == "basic" else 2400)
         print(f"# qemu ran for {time.monotonic() - begin:.0f} s")
         for line in guest.stdout.read().splitlines():
             print(f"# qemu: {line}")

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# SPDX-FileCopyrightText: the lunport authors
+# shellcheck shell=sh disable=SC2153,SC2154,SC2034
+#
+# For jobs with multipathd: two sessions, the map over them, and a load on the map.
+
+start_multipathd() {
+    cat > /etc/multipath.conf << END
+defaults {
+    find_multipaths no
+    polling_interval 1
+    max_polling_interval 2
+    path_grouping_policy group_by_prio
+    failback immediate
+    no_path_retry queue
+    reservation_key file
+    fast_io_fail_tmo 5
+}
+END
+    modprobe dm-multipath && modprobe dm-service-time && multipathd && wait_for multipathd show config
+}
+
+stop_multipathd() { multipathd shutdown; }
+
+# Sets FIRST and SECOND to the names of the paths as multipathd has them.
+login_twice() {
+    for pair in "$PORTAL,1" "$HOST:$RELAY,2"; do
+        portal=${pair%,*}
+        iscsiadm -m node -T "$IQN" -p "$pair" -o new || return 1
+        for setting in 'node.conn[0].timeo.noop_out_interval=2' 'node.conn[0].timeo.noop_out_timeout=3' \
+            node.session.timeo.replacement_timeout=5; do
+            iscsiadm -m node -T "$IQN" -p "$portal" -o update -n "${setting%%=*}" -v "${setting#*=}"
+        done
+        iscsiadm -m node -T "$IQN" -p "$portal" --login || return 1
+    done
+    wait_for disk_of 0 '' "$PORT" && wait_for disk_of 0 '' "$RELAY" || return 1
+    FIRST=$(disk_of 0 '' "$PORT")
+    FIRST=${FIRST#/dev/}
+    SECOND=$(disk_of 0 '' "$RELAY")
+    SECOND=${SECOND#/dev/}
+}
+
+paths() { multipathd show paths raw format "%d %t %T %p"; }
+path_is() { paths | grep -qE "^$1 +$2"; } # path_is NAME PATTERN: state in the map, checker, priority
+paths_are() { [ "$(multipathd show paths raw format '%d %t %m' | grep -c 'active')" = "$1" ]; }
+map_name() { multipathd show maps raw format '%n' | head -n 1; }
+
+# Writes and checks again and again until load_end, or an error.
+load_begin() {
+    touch /tmp/load-goes-on /tmp/rounds
+    (
+        while [ -e /tmp/load-goes-on ]; do
+            fio --name=l --filename="$M" --size=8m --bs=16k --rw=randwrite --ioengine=libaio --iodepth=8 \
+                --direct=1 --verify=crc32c --do_verify=1 > /tmp/load 2>&1 || exit
+            echo round >> /tmp/rounds
+        done
+    ) &
+    LOAD=$!
+}
+
+load_runs() { # it does a whole round from now on
+    rounds=$(wc -l < /tmp/rounds)
+    wait_for load_reached $((rounds + 2))
+}
+load_reached() { [ "$(wc -l < /tmp/rounds)" -ge "$1" ]; }
+
+load_end() {
+    rm /tmp/load-goes-on
+    wait "$LOAD"
+    status=$?
+    tail -n 30 /tmp/load
+    return $status
+}
