@@ -12,8 +12,8 @@
 /*
  * What a kind of store provides, and what it may rely on
  *
- * Only backstore.c calls the functions below, and only with what it has
- * checked: ranges are inside the store and aligned, nothing is written to a
+ * Only backstore.c and open.c call the functions below, and only with what they
+ * have checked: ranges are inside the store and aligned, nothing is written to a
  * read-only store or to a failed one. What a store cannot do natively (see
  * BackstoreNative) never reaches it.
  */

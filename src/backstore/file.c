@@ -44,6 +44,7 @@
 typedef struct {
     Disk disk;
     gboolean preallocate; /* grow with blocks, as it was created */
+    gboolean is_whole;    /* the store has all of the file, not the size that it was given */
 } File;
 
 static inline File *
@@ -377,6 +378,7 @@ file_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
     disk->unmap = file_unmap;
     disk->copy = file_copy;
     file_of(store)->preallocate = config->preallocate;
+    file_of(store)->is_whole = config->size == 0;
 
     if (!(config->fd >= 0 ? file_open_fd(disk, config, ret_error)
                           : file_open_path(disk, config, ret_error)))
@@ -401,7 +403,18 @@ file_close(Backstore *store)
     disk_close(&file_of(store)->disk);
 }
 
-/* A size of 0 takes what the file has now. A file longer than the store loses nothing. */
+/* What the file has behind the store, but for a rest that makes no block, is nobody's to cut */
+static gboolean
+must_set_length(const File *file, guint64 size, guint64 file_size)
+{
+    const BackstoreInfo *info = &file->disk.store.info;
+
+    if (info->read_only || size >= file_size)
+        return !info->read_only && size > file_size;
+    return size < info->size && (file->is_whole || file_size < info->size + info->offset_align);
+}
+
+/* A size of 0 takes what the file has now, and changes nothing of it */
 static gboolean
 file_resize(Backstore *store, guint64 size, GError **ret_error)
 {
@@ -409,21 +422,25 @@ file_resize(Backstore *store, guint64 size, GError **ret_error)
     Disk *disk = &file->disk;
     struct stat st;
     guint64 file_size;
+    gboolean sets_length;
     gint64 r = 0;
 
     if (fstat(disk->fd, &st) < 0)
         return file_set_error(disk, "examine", ret_error);
 
     file_size = (guint64)st.st_size;
-    if (size == 0)
+    sets_length = size != 0 && must_set_length(file, size, file_size);
+    if (size == 0) {
         size = round_down(file_size, store->info.block_size);
+        file->is_whole = TRUE;
+    }
     if (size == 0) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR,
                     "The file of backstore “%s” is empty", store->name);
         return FALSE;
     }
 
-    if (size != file_size && !store->info.read_only && ftruncate(disk->fd, (off_t)size) < 0)
+    if (sets_length && ftruncate(disk->fd, (off_t)size) < 0)
         return file_set_error(disk, "resize", ret_error);
     if (file->preallocate && size > file_size)
         r = file_allocate(disk->fd, 0, file_size, size - file_size);

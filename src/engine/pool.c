@@ -354,6 +354,12 @@ pool_is_limited(const Pool *pool)
     return pool->areas[AREA_ORDINARY].keep_back != 0;
 }
 
+gboolean
+pool_is_wanted(const Pool *pool)
+{
+    return !list_is_empty(&pool->waiters);
+}
+
 gsize
 pool_available(const Pool *pool)
 {

@@ -69,6 +69,9 @@ void pool_wait_cancel(Pool *pool, PoolWaiter *waiter); /* idempotent */
 void pool_set_limit(Pool *pool, gsize limit);
 gboolean pool_is_limited(const Pool *pool); /* the limit, and not the size, keeps takers waiting */
 
+/* Somebody waits for a buffer */
+gboolean pool_is_wanted(const Pool *pool);
+
 /* Bytes that pool_take() could still hand out */
 gsize pool_available(const Pool *pool);
 void pool_get_statistics(const Pool *pool, PoolStatistics *ret_statistics);

@@ -810,11 +810,18 @@ gate_unit_attention(ScsiCommand *command)
     NexusLun *nexus_lun = command->nexus_lun;
     SenseCode code;
 
-    if (nexus_lun == NULL || G_LIKELY(nexus_lun->attentions.n == 0) ||
+    if (nexus_lun == NULL ||
+        G_LIKELY(nexus_lun->attentions.n == 0 && nexus_lun->deferred == SENSE_NONE) ||
         (command->op->flags & OP_UA_EXEMPT) || command->is_inner)
         return GATE_PASS;
 
-    return unit_attention_take(&nexus_lun->attentions, &code) ? fail(command, code) : GATE_PASS;
+    if (unit_attention_take(&nexus_lun->attentions, &code))
+        return fail(command, code);
+
+    code = nexus_lun->deferred;
+    nexus_lun->deferred = SENSE_NONE;
+    scsi_command_fail_sense(command, &(Sense){ .code = code, .is_deferred = TRUE });
+    return GATE_DONE;
 }
 
 /* The target port group may lead to the unit, but not to its medium */
@@ -983,7 +990,7 @@ static const Gate gates[] = {
     gate_attribute,      /* the task attribute exists here */
     gate_known,          /* the operation is in the table and this unit supports it */
     gate_unit,           /* the LUN names a logical unit, or the operation needs none */
-    gate_unit_attention, /* a pending unit attention is reported first */
+    gate_unit_attention, /* a pending unit attention is reported first, then a deferred error */
     gate_access,         /* the target port group is in a state in which the operation runs */
     gate_reservation,    /* no other nexus has reserved the unit against it */
     gate_erase,          /* the medium is not being erased */
@@ -1051,6 +1058,8 @@ reset_outcome(ScsiCommand *command)
     command->status = SCSI_GOOD;
     command->aborted = FALSE;
     command->aborted_by_other = FALSE;
+    command->is_others_doing = FALSE;
+    command->is_given_up = FALSE;
     command->sense_length = 0;
     command->transfer_length = 0;
     command->lba = 0;
@@ -1190,11 +1199,15 @@ scsi_command_run_inner(ScsiCommand *command)
 void
 scsi_command_end(ScsiCommand *command)
 {
+    Nexus *nexus = command->nexus;
+
     g_assert(command->state == SCSI_STATE_DONE);
 
     give_buffers(command);
     command->state = SCSI_STATE_NEW;
-    command->nexus->n_commands--;
+    nexus->n_commands--;
+    if (G_UNLIKELY(nexus->awaits_commands) && nexus->n_commands == 0)
+        deferred_run(&nexus->commands_ended, &nexus->worker->loop);
 }
 
 void
@@ -1228,9 +1241,26 @@ scsi_command_abort(ScsiCommand *command)
 }
 
 void
+scsi_command_tell_cleared(ScsiCommand *command)
+{
+    if (command->nexus_lun != NULL)
+        nexus_lun_raise(command->nexus_lun, SENSE_CLEARED_BY_PROTOCOL);
+}
+
+void
 scsi_command_abort_by_other(ScsiCommand *command)
 {
-    if (!command->aborted && command->nexus_lun != NULL)
+    if (!command->aborted && command->nexus_lun != NULL) {
+        command->is_others_doing = TRUE;
         command->aborted_by_other = lu_state_has(&command->nexus_lun->shard->state, MODE_TAS);
+    }
+    scsi_command_abort(command);
+}
+
+void
+scsi_command_abort_by_reset(ScsiCommand *command)
+{
+    if (!command->aborted)
+        command->aborted_by_other = !command->is_given_up;
     scsi_command_abort(command);
 }

@@ -118,6 +118,9 @@ struct ScsiCommand {
     ScsiStatus status;
     gboolean aborted;          /* ended by task management */
     gboolean aborted_by_other; /* of another nexus: TASK ABORTED is to be sent. Else: no response */
+    gboolean
+        is_others_doing;  /* with @aborted: of another nexus, whether that is to be told or not */
+    gboolean is_given_up; /* its own nexus has asked for a reset since: no response */
     guint8 sense_length;
     guint8 sense[SCSI_SENSE_MAX];
     guint64
@@ -194,3 +197,9 @@ void scsi_command_abort(ScsiCommand *command);
 
 /* The same for what another nexus, or the administrator, has done: with TAS the transport answers */
 void scsi_command_abort_by_other(ScsiCommand *command);
+
+/* The reset that its own nexus asked for; it may be that the command was sent after that, which is told */
+void scsi_command_abort_by_reset(ScsiCommand *command);
+
+/* A begun command ends because the transport has lost what carried it: a unit attention for its nexus */
+void scsi_command_tell_cleared(ScsiCommand *command);

@@ -12,7 +12,7 @@
  * reservations and write protection to range locks, holds for them, and task
  * management on their unit ends the copy.
  *
- * An extent is cut into pieces. A piece goes one of two ways:
+ * An extent is cut into pieces (copy-cut.c). A piece goes one of two ways:
  *
  *   the store  where both backstores can (IO_COPY: a reflink, or the kernel
  *              copies), by a pair of commands, one on either unit, that are in
@@ -43,6 +43,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "scsi/copy-cut.h"
 #include "scsi/operation.h"
 #include "scsi/optable.h"
 #include "util/bytes.h"
@@ -88,19 +89,13 @@ copy_unit_find(const Nexus *nexus, const CopyUnit *unit)
  * The end
  */
 
-static gboolean
-is_active(const CopyLane *lane)
-{
-    return lane->state != COPY_LANE_IDLE;
-}
-
 static guint
 count_active(const CopyRun *run)
 {
     guint n = 0;
 
     for (guint i = 0; i < COPY_MAX_LANES; i++)
-        n += is_active(&run->lanes[i]);
+        n += copy_lane_is_active(&run->lanes[i]);
     return n;
 }
 
@@ -111,7 +106,7 @@ first_unfinished(const CopyRun *run)
     guint extent = run->next_extent;
 
     for (guint i = 0; i < COPY_MAX_LANES; i++) {
-        if (is_active(&run->lanes[i]))
+        if (copy_lane_is_active(&run->lanes[i]))
             extent = MIN(extent, run->lanes[i].extent);
     }
     return extent;
@@ -217,36 +212,10 @@ static const ScsiTransport source_transport = { .done = on_source_ended };
 static const ScsiTransport destination_transport = { .done = on_destination_ended };
 /* clang-format on */
 
-static guint64
-plain_bytes(const CopyRun *run)
-{
-    guint64 max = round_down((guint64)run->nexus->scsi->max_transfer, POOL_BUFFER_MIN);
-
-    return MIN(max, POOL_BUFFER_MAX);
-}
-
 static const CopyExtent *
 extent_of(const CopyLane *lane)
 {
     return &lane->run->extents[lane->extent];
-}
-
-static CopyMode *
-mode_of(CopyRun *run, const CopyExtent *extent)
-{
-    return &run->modes[extent->source * COPY_MAX_UNITS + extent->destination];
-}
-
-static const CopyUnit *
-source_unit(const CopyRun *run, const CopyExtent *extent)
-{
-    return &run->units[extent->source];
-}
-
-static const CopyUnit *
-destination_unit(const CopyRun *run, const CopyExtent *extent)
-{
-    return &run->units[extent->destination];
 }
 
 static guint64
@@ -254,7 +223,7 @@ source_lba(const CopyLane *lane)
 {
     const CopyExtent *extent = extent_of(lane);
 
-    return extent->source_lba + (lane->offset >> source_unit(lane->run, extent)->block_shift);
+    return extent->source_lba + (lane->offset >> copy_source_unit(lane->run, extent)->block_shift);
 }
 
 static guint64
@@ -263,7 +232,7 @@ destination_lba(const CopyLane *lane)
     const CopyExtent *extent = extent_of(lane);
 
     return extent->destination_lba +
-           (lane->offset >> destination_unit(lane->run, extent)->block_shift);
+           (lane->offset >> copy_destination_unit(lane->run, extent)->block_shift);
 }
 
 static void
@@ -279,11 +248,11 @@ init_inner(CopyLane *lane, ScsiCommand *inner, const ScsiTransport *transport, c
 static void
 start_read(CopyLane *lane)
 {
-    const CopyUnit *unit = source_unit(lane->run, extent_of(lane));
+    const CopyUnit *unit = copy_source_unit(lane->run, extent_of(lane));
     ScsiCommand *inner = &lane->read;
 
     lane->state = COPY_LANE_READ;
-    lane->n_step = (guint32)MIN(lane->n_bytes, plain_bytes(lane->run));
+    lane->n_step = (guint32)MIN(lane->n_bytes, copy_plain_bytes(lane->run));
     init_inner(lane, inner, &read_transport, unit);
     inner->cdb[0] = READ_16;
     put_be64(inner->cdb + 2, source_lba(lane));
@@ -297,7 +266,7 @@ start_read(CopyLane *lane)
 static void
 start_write(CopyLane *lane, guint8 *buffer)
 {
-    const CopyUnit *unit = destination_unit(lane->run, extent_of(lane));
+    const CopyUnit *unit = copy_destination_unit(lane->run, extent_of(lane));
     ScsiCommand *inner = &lane->write;
 
     lane->state = COPY_LANE_WRITE;
@@ -318,8 +287,8 @@ static void
 start_store(CopyLane *lane)
 {
     CopyRun *run = lane->run;
-    const CopyUnit *from = source_unit(run, extent_of(lane));
-    const CopyUnit *to = destination_unit(run, extent_of(lane));
+    const CopyUnit *from = copy_source_unit(run, extent_of(lane));
+    const CopyUnit *to = copy_destination_unit(run, extent_of(lane));
 
     lane->state = COPY_LANE_STORE;
     lane->n_inner = 2;
@@ -350,8 +319,8 @@ are_there(const CopyLane *lane)
     const CopyRun *run = lane->run;
     const CopyExtent *extent = extent_of(lane);
 
-    return copy_unit_find(run->nexus, source_unit(run, extent)) != NULL &&
-           copy_unit_find(run->nexus, destination_unit(run, extent)) != NULL;
+    return copy_unit_find(run->nexus, copy_source_unit(run, extent)) != NULL &&
+           copy_unit_find(run->nexus, copy_destination_unit(run, extent)) != NULL;
 }
 
 /* The inner command has ended as @inner->status says; TRUE when all is well and may go on */
@@ -473,10 +442,10 @@ on_destination_ready(ScsiCommand *command)
     const CopyExtent *extent = extent_of(lane);
 
     command->state = SCSI_STATE_BLOCKED;
-    scsi_command_copy(&lane->read, source_lba(lane) << source_unit(lane->run, extent)->block_shift,
-                      command,
-                      destination_lba(lane) << destination_unit(lane->run, extent)->block_shift,
-                      lane->n_bytes, on_copied);
+    scsi_command_copy(
+        &lane->read, source_lba(lane) << copy_source_unit(lane->run, extent)->block_shift, command,
+        destination_lba(lane) << copy_destination_unit(lane->run, extent)->block_shift,
+        lane->n_bytes, on_copied);
 }
 
 /* Longer or shorter pieces, so that one takes some ten milliseconds */
@@ -502,7 +471,7 @@ fall_back(CopyLane *lane)
     }
 
     /* Nothing has begun after it */
-    *mode_of(run, extent_of(lane)) = COPY_MODE_PLAIN;
+    *copy_mode_of(run, extent_of(lane)) = COPY_MODE_PLAIN;
     run->next_extent = lane->extent;
     run->next_offset = lane->offset;
     lane->state = COPY_LANE_IDLE;
@@ -521,7 +490,7 @@ end_store(CopyLane *lane)
         fail_lane(lane, SENSE_COPY_TARGET_NOT_REACHABLE, SCSI_GOOD);
         move(run);
     } else if (lane->result == 0) {
-        *mode_of(run, extent_of(lane)) = COPY_MODE_STORE;
+        *copy_mode_of(run, extent_of(lane)) = COPY_MODE_STORE;
         adapt(run, worker_now(run->nexus->worker) - lane->started_at);
         end_step(lane, lane->n_bytes);
     } else if (run->is_ending || run->command->aborted) {
@@ -567,125 +536,14 @@ on_destination_ended(ScsiCommand *inner)
 }
 
 /*
- * Cutting extents into pieces
+ * Beginning pieces
  */
-
-typedef struct {
-    guint extent;
-    guint64 offset;
-    guint64 n_bytes;
-    gboolean is_store;
-} Piece;
-
-/* Bytes from one unit to another */
-typedef struct {
-    const Lu *source;
-    const Lu *destination;
-    guint64 source_offset;
-    guint64 destination_offset;
-    guint64 n_bytes;
-} Span;
-
-static gboolean
-overlaps(const Lu *a, guint64 a_offset, guint64 a_bytes, const Lu *b, guint64 b_offset,
-         guint64 b_bytes)
-{
-    return a == b && a_offset < b_offset + b_bytes && b_offset < a_offset + a_bytes;
-}
-
-/* FALSE: one of the units has gone */
-static gboolean
-span_init(const CopyRun *run, guint index, guint64 offset, guint64 n_bytes, Span *span)
-{
-    const CopyExtent *extent = &run->extents[index];
-    const NexusLun *from = copy_unit_find(run->nexus, source_unit(run, extent));
-    const NexusLun *to = copy_unit_find(run->nexus, destination_unit(run, extent));
-
-    if (from == NULL || to == NULL)
-        return FALSE;
-
-    *span = (Span){
-        .source = from->lu,
-        .destination = to->lu,
-        .source_offset = (extent->source_lba << from->lu->block_shift) + offset,
-        .destination_offset = (extent->destination_lba << to->lu->block_shift) + offset,
-        .n_bytes = n_bytes,
-    };
-    return TRUE;
-}
-
-static gboolean
-is_overlapping(const Span *span)
-{
-    return overlaps(span->source, span->source_offset, span->n_bytes, span->destination,
-                    span->destination_offset, span->n_bytes);
-}
-
-static gboolean
-spans_conflict(const Span *a, const Span *b)
-{
-    return overlaps(a->source, a->source_offset, a->n_bytes, b->destination, b->destination_offset,
-                    b->n_bytes) ||
-           overlaps(a->destination, a->destination_offset, a->n_bytes, b->source, b->source_offset,
-                    b->n_bytes) ||
-           overlaps(a->destination, a->destination_offset, a->n_bytes, b->destination,
-                    b->destination_offset, b->n_bytes);
-}
-
-/* A lane whose unit has gone touches nothing that is there */
-static gboolean
-must_wait(const CopyRun *run, const Span *span)
-{
-    for (guint i = 0; i < COPY_MAX_LANES; i++) {
-        const CopyLane *lane = &run->lanes[i];
-        Span other;
-
-        if (is_active(lane) && span_init(run, lane->extent, lane->offset, lane->n_bytes, &other) &&
-            spans_conflict(span, &other))
-            return TRUE;
-    }
-
-    return FALSE;
-}
-
-/*
- * As much of what is left as may go one way. What the stores are given is aligned; what is before
- * and after goes the plain way.
- */
-static void
-cut(CopyRun *run, const Span *left, Piece *piece)
-{
-    guint64 align = backstore_copy_align(left->source->store, left->destination->store);
-    CopyMode mode = *mode_of(run, &run->extents[piece->extent]);
-    guint64 head, middle;
-
-    piece->n_bytes = MIN(left->n_bytes, plain_bytes(run));
-    piece->is_store = FALSE;
-    if (align == 0 || mode == COPY_MODE_PLAIN || is_overlapping(left) ||
-        ((left->source_offset ^ left->destination_offset) & (align - 1)) != 0)
-        return;
-
-    head = round_up(left->source_offset, align) - left->source_offset;
-    middle = head < left->n_bytes ? round_down(left->n_bytes - head, align) : 0;
-    if (middle == 0)
-        return;
-
-    piece->is_store = head == 0;
-    piece->n_bytes = head != 0 ? MIN(head, piece->n_bytes) : MIN(middle, run->store_bytes);
-}
-
-/* Where the destination overlaps the end of the source, the end is copied first */
-static gboolean
-is_backwards(const Span *whole)
-{
-    return is_overlapping(whole) && whole->destination_offset > whole->source_offset;
-}
 
 static CopyLane *
 find_idle(CopyRun *run)
 {
     for (guint i = 0; i < COPY_MAX_LANES; i++) {
-        if (!is_active(&run->lanes[i]))
+        if (!copy_lane_is_active(&run->lanes[i]))
             return &run->lanes[i];
     }
 
@@ -711,7 +569,7 @@ may_begin(const CopyRun *run)
 }
 
 static void
-begin_piece(CopyRun *run, CopyLane *lane, const Piece *piece)
+begin_piece(CopyRun *run, CopyLane *lane, const CopyPiece *piece)
 {
     lane->run = run;
     lane->extent = piece->extent;
@@ -728,36 +586,23 @@ begin_piece(CopyRun *run, CopyLane *lane, const Piece *piece)
 static gboolean
 begin_next(CopyRun *run)
 {
-    const CopyExtent *extent = &run->extents[run->next_extent];
     CopyLane *lane = find_idle(run);
-    Piece piece = { .extent = run->next_extent, .offset = run->next_offset };
-    Span whole, left, span;
+    CopyPiece piece;
 
     if (lane == NULL || !may_begin(run))
         return FALSE;
 
-    if (!span_init(run, piece.extent, 0, extent->n_bytes, &whole)) {
-        end_run(run, COPY_FAILED, SENSE_COPY_TARGET_NOT_REACHABLE, SCSI_GOOD, piece.extent);
+    switch (copy_cut(run, &piece)) {
+    case COPY_CUT_PIECE:
+        begin_piece(run, lane, &piece);
+        return TRUE;
+    case COPY_CUT_WAIT:
+        return FALSE;
+    case COPY_CUT_GONE:
+        end_run(run, COPY_FAILED, SENSE_COPY_TARGET_NOT_REACHABLE, SCSI_GOOD, run->next_extent);
         return FALSE;
     }
-
-    left = whole;
-    left.source_offset += run->next_offset;
-    left.destination_offset += run->next_offset;
-    left.n_bytes -= run->next_offset;
-    if (is_overlapping(&whole)) {
-        piece.n_bytes = MIN(left.n_bytes, plain_bytes(run));
-        if (is_backwards(&whole))
-            piece.offset = left.n_bytes - piece.n_bytes;
-    } else {
-        cut(run, &left, &piece);
-    }
-
-    if (!span_init(run, piece.extent, piece.offset, piece.n_bytes, &span) || must_wait(run, &span))
-        return FALSE;
-
-    begin_piece(run, lane, &piece);
-    return TRUE;
+    g_assert_not_reached();
 }
 
 /* Begin what can begin. Each inner command runs in a later round of the loop. */

@@ -15,6 +15,10 @@
  * removal, and nobody can take away what the copy stands on. The holder keeps
  * no place in task ordering.
  *
+ * SPC-4 (5.17.5) would have a copy outlive its nexus. Not so here: a session
+ * that comes back, perhaps on another worker, could neither ask for the copy
+ * nor stop it, and what it writes then would be overwritten by it.
+ *
  * The job outlives its copy by a few others, for RECEIVE COPY RESULTS.
  */
 
@@ -58,9 +62,12 @@ copy_job_get_progress(const CopyJob *job, guint *ret_segments, guint64 *ret_byte
     *ret_bytes = job->work != NULL ? job->work->run.copied_bytes : job->total_bytes;
 }
 
-static void
-forget(CopyJob *job)
+void
+copy_forget(CopyJob *job)
 {
+    if (job == NULL)
+        return;
+
     g_assert(job->command == NULL);
 
     list_unlink(&job->link);
@@ -73,7 +80,7 @@ copy_lun_deinit(NexusLun *nexus_lun)
     ListLink *link;
 
     while ((link = list_first(&nexus_lun->copies)) != NULL)
-        forget(list_entry(link, CopyJob, link));
+        copy_forget(list_entry(link, CopyJob, link));
 }
 
 static guint
@@ -111,7 +118,7 @@ forget_oldest(NexusLun *nexus_lun)
     }
 
     if (n > COPY_MAX_KEPT)
-        forget(oldest);
+        copy_forget(oldest);
 }
 
 /*
@@ -219,7 +226,7 @@ on_copied(CopyRun *run)
     list_init(&stoppers);
     list_splice(&stoppers, &job->stoppers);
     if (!job->has_id)
-        forget(job);
+        copy_forget(job);
     forget_oldest(nexus_lun);
 
     end_command(command, work);
@@ -284,8 +291,8 @@ start_in_background(ScsiCommand *command, CopyJob *job, CopyWork *work)
 static CopyJob *
 make_job(ScsiCommand *command, CopyWork *work)
 {
-    const RodJob *rod;
     CopyJob *job, *other;
+    RodJob *rod;
     Sense sense = { 0 };
 
     if (!copy_list_judge(command->nexus, command->data, command->data_length,
@@ -306,8 +313,8 @@ make_job(ScsiCommand *command, CopyWork *work)
         scsi_command_fail(command, SENSE_INVALID_FIELD_IN_PARAMETERS);
         return NULL;
     }
-    if (other != NULL)
-        forget(other);
+    copy_forget(other);
+    rod_forget(rod);
 
     job = g_new0(CopyJob, 1);
     job->list_id = work->list.list_id;

@@ -82,6 +82,9 @@ gboolean copy_list_judge(const Nexus *nexus, const guint8 *data, gsize length, g
 /* The newest copy with @list_id, running or ended, or NULL */
 CopyJob *copy_find(const NexusLun *nexus_lun, guint32 list_id);
 
+/* What is kept of @job, which has ended or is NULL: its list identifier is used anew */
+void copy_forget(CopyJob *job);
+
 /* Segments and bytes that are copied, now or at the end */
 void copy_job_get_progress(const CopyJob *job, guint *ret_segments, guint64 *ret_bytes);
 

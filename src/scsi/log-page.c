@@ -9,9 +9,15 @@
  * put_parameter() leaves out those below the PARAMETER POINTER.
  *
  * The counters are those of all workers together, since the last LOG SELECT
- * that reset them: the home worker asks each shard for its part. What a unit
- * made of software does not have (a temperature, spindle cycles) is told as
- * unknown in the way the page provides for.
+ * that reset them: the home worker asks each shard for its part and has the sum
+ * at which each page with counters was reset, for LOG SELECT names pages and
+ * two of them count the same. What a unit made of software does not have (a
+ * temperature, spindle cycles) is told as unknown in the way the page provides
+ * for.
+ *
+ * Counters have no thresholds: LOG SENSE is refused where it asks for them, and
+ * LOG SELECT takes no list, with which alone they could be set. Lists of pages
+ * and parameters that are lists have no page control to look at.
  */
 
 #include <string.h>
@@ -30,11 +36,11 @@
 
 #define SUBPAGE_ALL 0xff
 
-/* FORMAT AND LINKING; DS, for nothing is saved */
+/* FORMAT AND LINKING; TSD, for nothing is saved */
 enum {
-    CONTROL_COUNTER = 0x40 | 0x02,
-    CONTROL_ASCII = 0x40 | 0x01,
-    CONTROL_BINARY = 0x40 | 0x03,
+    CONTROL_COUNTER = 0x20 | 0x02,
+    CONTROL_ASCII = 0x20 | 0x01,
+    CONTROL_BINARY = 0x20 | 0x03,
 };
 
 enum {
@@ -58,13 +64,26 @@ typedef enum {
     PAGE_HAS_COUNTERS = 1 << 0,
     PAGE_THIN_ONLY = 1 << 1,
     PAGE_NEEDS_MEASURE = 1 << 2, /* of the store */
+    PAGE_IS_LIST = 1 << 3,       /* of pages */
 } LogPageFlags;
+
+/* Which of Lu.log_bases is that of a page with counters */
+enum {
+    BASE_WRITE,
+    BASE_READ,
+    BASE_VERIFY,
+    BASE_GENERAL,
+    N_BASES,
+};
+
+G_STATIC_ASSERT(N_BASES == LU_LOG_BASES);
 
 typedef struct {
     guint8 code;
     guint8 subpage;
     LogPageFlags flags;
     void (*encode)(LogWriter *writer);
+    guint base;
 } LogPage;
 
 static void
@@ -175,9 +194,9 @@ encode_general_statistics(LogWriter *writer)
     put_be64(value + 24, s->bytes_read >> shift);
     put_be64(value + 32, s->read_usec);
     put_be64(value + 40, s->write_usec);
-    put_parameter(writer, 0x0001, CONTROL_BINARY, value, sizeof(value));
+    put_parameter(writer, 0x0001, CONTROL_COUNTER, value, sizeof(value));
 
-    put_parameter(writer, 0x0002, CONTROL_BINARY, idle, sizeof(idle)); /* not kept count of */
+    put_parameter(writer, 0x0002, CONTROL_COUNTER, idle, sizeof(idle)); /* not kept count of */
 
     /* The time interval of the above: 1 times 10 to the power of -6 seconds */
     put_be32(interval, 6);
@@ -199,17 +218,17 @@ static void encode_list_with_subpages(LogWriter *writer);
 
 /* clang-format off */
 static const LogPage pages[] = {
-    { 0x00, 0x00, 0,                 encode_list },
-    { 0x00, 0xff, 0,                 encode_list_with_subpages },
-    { 0x02, 0x00, PAGE_HAS_COUNTERS, encode_write_errors },
-    { 0x03, 0x00, PAGE_HAS_COUNTERS, encode_read_errors },
-    { 0x05, 0x00, PAGE_HAS_COUNTERS, encode_verify_errors },
-    { 0x0c, 0x00, PAGE_THIN_ONLY | PAGE_NEEDS_MEASURE, encode_provisioning },
-    { 0x0d, 0x00, 0,                 encode_temperature },
-    { 0x0e, 0x00, 0,                 encode_start_stop },
-    { 0x10, 0x00, 0,                 encode_self_tests },
-    { 0x19, 0x00, PAGE_HAS_COUNTERS, encode_general_statistics },
-    { 0x2f, 0x00, 0,                 encode_exceptions },
+    { 0x00, 0x00, PAGE_IS_LIST,      encode_list, 0 },
+    { 0x00, 0xff, PAGE_IS_LIST,      encode_list_with_subpages, 0 },
+    { 0x02, 0x00, PAGE_HAS_COUNTERS, encode_write_errors,       BASE_WRITE },
+    { 0x03, 0x00, PAGE_HAS_COUNTERS, encode_read_errors,        BASE_READ },
+    { 0x05, 0x00, PAGE_HAS_COUNTERS, encode_verify_errors,      BASE_VERIFY },
+    { 0x0c, 0x00, PAGE_THIN_ONLY | PAGE_NEEDS_MEASURE, encode_provisioning, 0 },
+    { 0x0d, 0x00, 0,                 encode_temperature, 0 },
+    { 0x0e, 0x00, 0,                 encode_start_stop, 0 },
+    { 0x10, 0x00, 0,                 encode_self_tests, 0 },
+    { 0x19, 0x00, PAGE_HAS_COUNTERS, encode_general_statistics, BASE_GENERAL },
+    { 0x2f, 0x00, 0,                 encode_exceptions, 0 },
 };
 /* clang-format on */
 
@@ -310,7 +329,7 @@ send_page(ScsiCommand *command, const LogPage *page, const LuStatistics *statist
         return;
     }
 
-    data[0] = (guint8)(PAGE_DS | page->code);
+    data[0] = (guint8)(page->flags & PAGE_IS_LIST ? page->code : PAGE_DS | page->code);
     if (page->subpage != 0) {
         data[0] |= PAGE_SPF;
         data[1] = page->subpage;
@@ -332,10 +351,12 @@ on_counted(ScsiCommand *command)
 static gboolean
 update_sense(Lu *lu, LuChange *change)
 {
+    const ScsiCommand *command = change->command;
+    const LogPage *page = find_page(command, command->cdb[2] & 0x3f, command->cdb[3]);
     LuStatistics sum;
 
     sum_up(lu, &sum);
-    add(&sum, &lu->log_base, TRUE);
+    add(&sum, &lu->log_bases[page->base], TRUE);
     memcpy(change->room, &sum, sizeof(sum));
     return FALSE;
 }
@@ -392,7 +413,7 @@ send_subpages(ScsiCommand *command, guint8 code)
 
     data[n++] = code;
     data[n++] = SUBPAGE_ALL;
-    data[0] = PAGE_DS | PAGE_SPF | code;
+    data[0] = PAGE_SPF | code;
     data[1] = SUBPAGE_ALL;
     put_be16(data + 2, (guint16)(n - 4));
     scsi_command_reply(command, n, get_be16(command->cdb + 7));
@@ -445,11 +466,31 @@ on_reset(ScsiCommand *command)
     scsi_command_finish(command, SCSI_GOOD);
 }
 
+/* Whether the CDB means @page: the code 00h all pages, the subpage code FFh all of a page */
+static gboolean
+is_selected(const ScsiCommand *command, const LogPage *page)
+{
+    guint8 code = command->cdb[2] & 0x3f, subpage = command->cdb[3];
+
+    if (code == 0 && subpage == 0)
+        return TRUE;
+    return page->code == code && (subpage == SUBPAGE_ALL || page->subpage == subpage);
+}
+
 static gboolean
 update_select(Lu *lu, LuChange *change)
 {
-    sum_up(lu, &lu->log_base);
-    return TRUE;
+    gboolean any = FALSE;
+    LuStatistics sum;
+
+    sum_up(lu, &sum);
+    for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
+        if (pages[i].flags & PAGE_HAS_COUNTERS && is_selected(change->command, &pages[i])) {
+            lu->log_bases[pages[i].base] = sum;
+            any = TRUE;
+        }
+    }
+    return any;
 }
 
 /* Counters can be set back to zero, nothing else: there is no list that could be taken */
@@ -465,11 +506,11 @@ log_select(ScsiCommand *command)
         scsi_command_fail_field(command, 7, 7);
         return;
     }
-    if (code != 0 && find_page(command, code, subpage) == NULL) {
+    if (find_page(command, code, 0) == NULL) {
         scsi_command_fail_field(command, 2, 5);
         return;
     }
-    if (code == 0 && subpage != 0) {
+    if (subpage != SUBPAGE_ALL && find_page(command, code, subpage) == NULL) {
         scsi_command_fail_field(command, 3, 7);
         return;
     }

@@ -323,8 +323,10 @@ on_ended(Message *message)
 
     erase->is_running = FALSE;
     erase->is_ending = FALSE;
+    /* Who wanted to leave the failure: it stays while its record cannot be removed */
     if (erase->starter != NULL)
-        scsi_command_answer(g_steal_pointer(&erase->starter), 0);
+        scsi_command_answer(g_steal_pointer(&erase->starter),
+                            erase->state == ERASE_NONE ? 0 : -EIO);
     deliver_waiting(lu);
     lu_shard_check_released(&lu->shards[lu->home]);
 }

@@ -25,8 +25,9 @@
  * A change that aborts counts as an abort for requests that are under way:
  * they come back stale and are sent again when their command lives.
  *
- * What a nexus has by RESERVE ends with the nexus. It leaves a request at the
- * home worker, and nexus_leave() tells the session when all of them are done.
+ * What a nexus has by RESERVE ends with the nexus, when the last command that
+ * runs for it has. It leaves a request at the home worker, and nexus_leave()
+ * tells the session when all of them are done.
  */
 
 #include <string.h>
@@ -408,13 +409,10 @@ reservation_lun_deinit(NexusLun *nexus_lun)
         leave_start(nexus_lun, NULL);
 }
 
-gboolean
-nexus_leave(Nexus *nexus, void (*left)(gpointer user_data), gpointer user_data)
+/* TRUE: there was nothing to give back */
+static gboolean
+give_reservations_back(Nexus *nexus)
 {
-    g_assert(nexus->n_commands == 0 && nexus->n_leaves == 0);
-
-    nexus->left = left;
-    nexus->left_data = user_data;
     for (guint i = 0; i < nexus->map->n_entries; i++) {
         NexusLun *nexus_lun = nexus->luns[i];
 
@@ -425,6 +423,32 @@ nexus_leave(Nexus *nexus, void (*left)(gpointer user_data), gpointer user_data)
     }
 
     return nexus->n_leaves == 0;
+}
+
+void
+nexus_on_commands_ended(Deferred *deferred)
+{
+    Nexus *nexus = list_entry(deferred, Nexus, commands_ended);
+
+    nexus->awaits_commands = FALSE;
+    if (give_reservations_back(nexus))
+        nexus->left(nexus->left_data);
+}
+
+/* What goes on in the background are commands of our own, of which the transport knows nothing */
+gboolean
+nexus_leave(Nexus *nexus, void (*left)(gpointer user_data), gpointer user_data)
+{
+    g_assert(nexus->n_leaves == 0 && !nexus->awaits_commands);
+
+    nexus->left = left;
+    nexus->left_data = user_data;
+    if (nexus->n_commands == 0)
+        return give_reservations_back(nexus);
+
+    nexus->awaits_commands = TRUE;
+    nexus_abort_all(nexus);
+    return FALSE;
 }
 
 /*

@@ -176,7 +176,7 @@ on_abort_tasks(Message *message)
     /* From the start each time: a transport may take its nexus away when a command ends */
     while ((command = shard_find_live(shard)) != NULL) {
         if (command->nexus == shard->reset_nexus)
-            scsi_command_abort(command);
+            scsi_command_abort_by_reset(command);
         else
             scsi_command_abort_by_other(command);
     }

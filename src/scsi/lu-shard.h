@@ -80,6 +80,7 @@ struct RangeLock {
 };
 
 #define LU_RANGE_LOCKS 4
+#define LU_LOG_BASES   4
 
 /* The home worker tells the control thread whether the medium is in: one node, out or at home */
 typedef struct {
@@ -113,6 +114,11 @@ struct LuShard {
     union {             /* the answer to an errand's question, read by home */
         LuStatistics statistics;
         gboolean is_preventing;
+        struct {
+            struct PrRequest *request; /* written by home while @reset_message is there */
+            NexusName *names;          /* freed by home */
+            guint n;
+        } known;
     } asked;
     gboolean state_waits;    /* LU_CHANGED, for commands in flight */
     struct LuChange *change; /* written by home while @reset_message is there */
@@ -164,7 +170,7 @@ struct Lu {
     gboolean is_starting;     /* the first one is being begun */
     LuState state;
     guint8 default_mode;
-    LuStatistics log_base; /* what LOG SELECT has reset the counters at */
+    LuStatistics log_bases[LU_LOG_BASES]; /* what LOG SELECT has reset the counters of a page at */
     LuNotes *notes;
     LuMediumNote medium_note;
     Reservations *reservations;
@@ -206,8 +212,10 @@ struct NexusLun {
     List waiting;    /* for task ordering, by age */
     guint n_special; /* ORDERED and HEAD OF QUEUE in @tasks */
     UnitAttentions attentions;
-    guint8 events; /* to be told by the transport: bits of a table in event.c */
-    guint8 denied; /* 1 << PrClass: refused because of a reservation */
+    SenseCode deferred;    /* of a command that was answered before its end; NONE: nothing */
+    gboolean stops_behind; /* START STOP UNIT with IMMED that is being carried out */
+    guint8 events;         /* to be told by the transport: bits of a table in event.c */
+    guint8 denied;         /* 1 << PrClass: refused because of a reservation */
     gboolean holds_reserve;
     gboolean is_preempted; /* by the change under way */
     List copies;           /* CopyJob: see copy.h */
@@ -234,8 +242,10 @@ struct Nexus {
     List leaving;
     List tasks; /* commands to no logical unit */
     guint n_commands;
-    guint n_copies; /* EXTENDED COPY, under way */
-    guint n_leaves; /* see nexus_leave() */
+    guint n_copies;           /* EXTENDED COPY, under way */
+    guint n_leaves;           /* see nexus_leave() */
+    gboolean awaits_commands; /* the same: for those that no session counts */
+    Deferred commands_ended;
     void (*left)(gpointer user_data);
     gpointer left_data;
 };
@@ -272,6 +282,9 @@ void
 nexus_lun_idle(NexusLun *nexus_lun); /* its task set became empty: free it when it is leaving */
 ScsiCommand *
 nexus_lun_find_live(NexusLun *nexus_lun); /* a command that no abort has hit, or NULL */
+
+/* lu-reservation.c */
+void nexus_on_commands_ended(Deferred *deferred);
 
 /* event.c */
 void nexus_lun_raise(NexusLun *nexus_lun, SenseCode code); /* a unit attention, told if it may be */

@@ -13,9 +13,14 @@
  * stop is answered, and what was acknowledged is durable then. A drive for
  * compact discs would spin up by itself: there a stop makes sure of the data
  * and no more, and so it does on a lenient unit, which takes reserved power
- * conditions too. Idle and standby are only remembered, for REQUEST SENSE. IMMED
- * is answered at the end as well: the flush may fail, and no later command could
- * tell.
+ * conditions too. Idle and standby are only remembered, for REQUEST SENSE.
+ *
+ * With IMMED the status comes as soon as the CDB was judged. A command of our
+ * own with the same CDB is then in the task set and does the rest, and what
+ * goes wrong is told with the next command of the nexus as a deferred error. There is one of
+ * them at a time for a nexus: the next one is answered at its end. So are those
+ * that move the medium: whether its removal is prevented is what they ask, and
+ * who ejects may have it taken away at once, so its data is safe first.
  *
  * Where the medium is removable it can be ejected: from then on it is hidden
  * from everybody until it is loaded again. Each nexus has a flag that prevents
@@ -23,10 +28,13 @@
  * shards; the home worker asks all shards before it lets the medium go.
  */
 
+#include <string.h>
+
 #include "scsi/handlers.h"
 #include "scsi/lu-change.h"
 #include "scsi/operation.h"
 
+#define IMMED    0x01 /* in byte 1; the others in byte 4 */
 #define START    0x01
 #define LOEJ     0x02
 #define NO_FLUSH 0x04
@@ -252,6 +260,71 @@ wants_flush(const ScsiCommand *command)
     return condition == CONDITION_STANDBY || condition == CONDITION_FORCE_STANDBY;
 }
 
+/* The rest of a command that was answered */
+typedef struct {
+    ScsiCommand command;
+    guint16 lun;
+    guint64 serial; /* of the NexusLun */
+} Behind;
+
+static void
+on_behind_done(ScsiCommand *command)
+{
+    Behind *behind = list_entry(command, Behind, command);
+    NexusLun *nexus_lun = nexus_find_lun(command->nexus, behind->lun);
+
+    /* Another reservation may have come in between; then it is not ours to stop any more */
+    if (nexus_lun != NULL && nexus_lun->serial == behind->serial) {
+        nexus_lun->stops_behind = FALSE;
+        if (!command->aborted && command->status == SCSI_CHECK_CONDITION)
+            nexus_lun->deferred = sense_code_of(command->sense);
+        else if (!command->aborted && command->status == SCSI_BUSY)
+            nexus_lun->deferred = SENSE_INTERNAL_TARGET_FAILURE;
+    }
+    scsi_command_end(command);
+    g_free(behind);
+}
+
+/* clang-format off */
+static const ScsiTransport behind_transport = { .done = on_behind_done };
+/* clang-format on */
+
+/* TRUE: it will be carried out, and @command can be answered */
+static gboolean
+carry_out_behind(const ScsiCommand *command)
+{
+    NexusLun *nexus_lun = command->nexus_lun;
+    Behind *behind = NULL;
+
+    if (!nexus_lun->stops_behind && nexus_find_lun(command->nexus, nexus_lun->lun) == nexus_lun)
+        behind = g_try_new0(Behind, 1);
+    if (behind == NULL)
+        return FALSE;
+
+    nexus_lun->stops_behind = TRUE;
+    behind->lun = nexus_lun->lun;
+    behind->serial = nexus_lun->serial;
+    behind->command.transport = &behind_transport;
+    behind->command.nexus = command->nexus;
+    behind->command.is_inner = TRUE;
+    memcpy(behind->command.lun, command->lun, sizeof(command->lun));
+    memcpy(behind->command.cdb, command->cdb, sizeof(command->cdb));
+    scsi_command_begin(&behind->command);
+    scsi_command_run_inner(&behind->command);
+    return TRUE;
+}
+
+static void
+start_stop(ScsiCommand *command, gboolean moves)
+{
+    if (command->cdb[1] & IMMED && !moves && !command->is_inner && carry_out_behind(command))
+        scsi_command_finish(command, SCSI_GOOD);
+    else if (wants_flush(command))
+        scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
+    else
+        carry_out(command);
+}
+
 void
 sbc_start_stop_unit(ScsiCommand *command)
 {
@@ -272,10 +345,8 @@ sbc_start_stop_unit(ScsiCommand *command)
         scsi_command_fail(command, lu_ejected_sense(shard->lu));
     else if (!moves && !has_condition && shard->lu->not_ready != SENSE_NONE)
         scsi_command_fail(command, shard->lu->not_ready);
-    else if (wants_flush(command))
-        scsi_command_io(command, IO_FLUSH, (IoFlags)0, 0, 0, NULL, on_flushed);
     else
-        carry_out(command);
+        start_stop(command, moves);
 }
 
 /*

@@ -51,7 +51,8 @@ encode_control(const Lu *lu, guint8 *page)
 static void
 encode_control_extension(const Lu *lu, guint8 *page)
 {
-    page[4] = 0x02; /* SCSIP: SET TIMESTAMP takes precedence */
+    page[4] =
+        0x03; /* SCSIP: SET TIMESTAMP takes precedence; IALUAE: states change implicitly too */
 }
 
 static void
@@ -203,6 +204,10 @@ encode_pages(const ScsiCommand *command, guint8 *data)
     guint8 code = command->cdb[2] & 0x3f, subpage = command->cdb[3];
     const Lu *lu = scsi_command_lu(command);
     guint32 n = 0;
+
+    /* All pages: those without a subpage code, or all of them; the rest is reserved */
+    if (code == MODE_PAGE_ALL && subpage != 0 && subpage != MODE_SUBPAGE_ALL)
+        return 0;
 
     for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
         if (!has_page(lu, &pages[i]))

@@ -165,6 +165,7 @@ nexus_new(Worker *worker, const NexusConfig *config, LunMap *map)
     nexus->tell_data = config->user_data;
     list_init(&nexus->leaving);
     list_init(&nexus->tasks);
+    deferred_init(&nexus->commands_ended, nexus_on_commands_ended);
 
     (void)snapshot_ref(&map->snapshot);
     nexus->map = map;
@@ -182,7 +183,7 @@ nexus_free(Nexus *nexus)
         return;
 
     g_assert(nexus->n_commands == 0);
-    g_assert(nexus->n_leaves == 0);
+    g_assert(nexus->n_leaves == 0 && !nexus->awaits_commands);
     g_assert(list_is_empty(&nexus->leaving));
     g_assert(list_is_empty(&nexus->tasks));
 

@@ -33,9 +33,11 @@ typedef struct {
 Nexus *nexus_new(Worker *worker, const NexusConfig *config, LunMap *map);
 
 /**
- * nexus_leave() - give up what ends with the nexus: what it has by RESERVE
+ * nexus_leave() - give up what ends with the nexus: what goes on in the background for it, and what
+ *     it has by RESERVE
  *
- * All commands have ended. The nexus is not freed and no command begins before @left was called.
+ * All commands of the transport have ended. The nexus is not freed and no command begins before
+ * @left was called.
  *
  * Returns: TRUE when there is nothing to wait for: @left is not called
  */

@@ -17,11 +17,13 @@
  *     byte 24-    SPEC_I_PT: length of TransportIDs, TransportIDs
  *
  * REGISTER AND MOVE has UNREG and APTPL in byte 17, the relative target port in
- * bytes 18-19, the length in 20-23 and one TransportID.
+ * bytes 18-19, the length in 20-23 and one TransportID. A TransportID may name an
+ * initiator without its port: see pr-known.h.
  */
 
 #include "scsi/handlers.h"
 #include "scsi/lu-shard.h"
+#include "scsi/pr-known.h"
 #include "scsi/pr-request.h"
 #include "scsi/transport-id.h"
 #include "util/bytes.h"
@@ -150,38 +152,91 @@ register_on_ports(const PrRequest *request, Reservations *next, const NexusName 
     return TRUE;
 }
 
-/* The initiators that SPEC_I_PT lists. The form was checked; whoever is registered already is an error. */
+/* Whether the registration is for this target port */
+static gboolean
+is_meant(const PrRequest *request, const NexusName *nexus)
+{
+    Ports ports = ports_of(request);
+
+    if (nexus->port == request->nexus.port && nexus->target == request->nexus.target)
+        return TRUE;
+    for (guint i = 0; i < ports.n; i++) {
+        if (nexus->port == ports.ports[i].relative_port && nexus->target == ports.ports[i].target)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* One that the list names, by the TransportID at @at: who is registered already is an error */
+static gboolean
+register_other(PrRequest *request, const Reservations *now, Reservations *next,
+               const char *port_name, guint32 at)
+{
+    NexusName nexus = { .port = request->nexus.port, .target = request->nexus.target };
+    guint i;
+
+    g_strlcpy(nexus.name, port_name, sizeof(nexus.name));
+    if (reservations_find(now, &nexus, &i)) {
+        pr_fail_parameter(request, at, 7);
+        return FALSE;
+    }
+    if (!register_on_ports(request, next, &nexus)) {
+        pr_fail(request, SENSE_INSUFFICIENT_REGISTRATIONS);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* All ports of @initiator that are known; that there is none is an error too */
+static gboolean
+register_known(PrRequest *request, const Reservations *now, Reservations *next,
+               const char *initiator, guint32 at)
+{
+    gboolean any = FALSE;
+
+    for (guint i = 0; i < request->n_known; i++) {
+        const NexusName *known = &request->known[i];
+
+        if (!transport_id_is_port_of(known->name, initiator) || !is_meant(request, known))
+            continue;
+        any = TRUE;
+        if (!register_other(request, now, next, known->name, at))
+            return FALSE;
+    }
+
+    if (!any)
+        pr_fail_parameter(request, at, 7);
+    return any;
+}
+
+/* The initiators that SPEC_I_PT lists. The form was checked. */
 static gboolean
 register_listed(PrRequest *request, const Reservations *now, Reservations *next)
 {
     const guint8 *list = list_of(request);
     guint32 end = LIST_LENGTH + 4 + get_be32(list + LIST_LENGTH);
-    NexusName nexus = { .port = request->nexus.port, .target = request->nexus.target };
+    char name[PORT_NAME_MAX + 1];
 
     for (guint32 at = LIST_LENGTH + 4; at < end;) {
-        guint byte, i;
-        guint32 length = transport_id_parse(list + at, end - at, nexus.name, &byte);
+        guint byte;
+        guint32 length = transport_id_parse(list + at, end - at, name, &byte);
 
         g_assert(length > 0);
-        if (reservations_find(now, &nexus, &i)) {
-            pr_fail_parameter(request, at, 7);
+        if (transport_id_is_initiator(list + at) ? !register_known(request, now, next, name, at)
+                                                 : !register_other(request, now, next, name, at))
             return FALSE;
-        }
-        if (!register_on_ports(request, next, &nexus)) {
-            pr_fail(request, SENSE_INSUFFICIENT_REGISTRATIONS);
-            return FALSE;
-        }
         at += length;
     }
     return TRUE;
 }
 
+/* More are not listed, and known */
 static guint
 n_listed(const PrRequest *request)
 {
     const guint8 *list = list_of(request);
 
-    return list[20] & SPEC_I_PT ? get_be32(list + LIST_LENGTH) / (4 + 20) : 0;
+    return request->n_known + (list[20] & SPEC_I_PT ? get_be32(list + LIST_LENGTH) / (4 + 20) : 0);
 }
 
 /* A reservation that ends is told to those who had a part in it */
@@ -405,16 +460,33 @@ find_port(const PrRequest *request, const Reservations *now, NexusName *to)
     return FALSE;
 }
 
+/* Which initiator port it is */
+static gboolean
+find_initiator_port(const PrRequest *request, const Reservations *now, NexusName *to)
+{
+    const guint8 *list = list_of(request);
+    char name[PORT_NAME_MAX + 1];
+    guint byte;
+    guint32 length = transport_id_parse(list + LIST_LENGTH, get_be32(list + 20), name, &byte);
+
+    g_assert(length > 0);
+    if (transport_id_is_initiator(list + LIST_LENGTH))
+        return pr_known_one(request, now, name, to);
+
+    g_strlcpy(to->name, name, sizeof(to->name));
+    return TRUE;
+}
+
 /* TRUE when @request may move the reservation; otherwise it has ended */
 static gboolean
 check_move(PrRequest *request, const Reservations *now, guint self, NexusName *to)
 {
-    if (pr_type_is_all_registrants(now->type)) {
-        pr_end(request, SCSI_RESERVATION_CONFLICT);
+    if (now->type == PR_TYPE_NONE) {
+        pr_fail_cdb(request, 1, 4);
         return FALSE;
     }
-    if (!reservations_is_holder(now, self)) {
-        pr_fail_cdb(request, 1, 4);
+    if (pr_type_is_all_registrants(now->type) || !reservations_is_holder(now, self)) {
+        pr_end(request, SCSI_RESERVATION_CONFLICT);
         return FALSE;
     }
     if (action_key_of(request) == 0) {
@@ -425,7 +497,7 @@ check_move(PrRequest *request, const Reservations *now, guint self, NexusName *t
         pr_fail_parameter(request, 18, 7);
         return FALSE;
     }
-    if (nexus_name_equal(to, &request->nexus)) {
+    if (!find_initiator_port(request, now, to) || nexus_name_equal(to, &request->nexus)) {
         pr_fail_parameter(request, 24, 7);
         return FALSE;
     }
@@ -438,10 +510,8 @@ decide_move(PrRequest *request, const Reservations *now, guint self)
     const guint8 *list = list_of(request);
     ReservationChange change = { .persist = TRUE };
     NexusName to = { .port = get_be16(list + 18) };
-    guint i, byte;
-    guint32 length = transport_id_parse(list + LIST_LENGTH, get_be32(list + 20), to.name, &byte);
+    guint i;
 
-    g_assert(length > 0);
     if (!check_move(request, now, self, &to))
         return;
 
@@ -495,7 +565,7 @@ decide_registered(PrRequest *request, const Reservations *now, guint self)
 }
 
 static void
-decide(PrRequest *request, const Reservations *now)
+decide_with(PrRequest *request, const Reservations *now)
 {
     guint8 action = action_of(request);
     guint self = 0;
@@ -516,6 +586,27 @@ decide(PrRequest *request, const Reservations *now)
     }
 
     decide_registered(request, now, self);
+}
+
+/* The same with the state of now, which nobody else changes while ports are looked for */
+static void
+on_found(PrRequest *request)
+{
+    decide_with(request, pr_lu(request)->reservations);
+}
+
+static void
+decide(PrRequest *request, const Reservations *now)
+{
+    const guint8 *list = list_of(request);
+    guint8 action = action_of(request);
+
+    if (action == ACTION_REGISTER && (list[20] & SPEC_I_PT) != 0)
+        pr_known_find(request, list + LIST_LENGTH + 4, get_be32(list + LIST_LENGTH), on_found);
+    else if (action == ACTION_REGISTER_AND_MOVE)
+        pr_known_find(request, list + LIST_LENGTH, get_be32(list + 20), on_found);
+    else
+        decide_with(request, now);
 }
 
 /*

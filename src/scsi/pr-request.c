@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "scsi/lu-shard.h"
+#include "scsi/pr-known.h"
 
 static PrRequest *
 request_of(LuReset *reset)
@@ -95,6 +96,7 @@ void
 pr_end(PrRequest *request, ScsiStatus status)
 {
     request->status = status;
+    pr_known_clear(request);
     lu_manage_end(request->reset.lu);
 }
 

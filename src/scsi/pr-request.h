@@ -22,6 +22,13 @@ struct PrRequest {
     NexusName nexus; /* who asks */
     void (*decide)(PrRequest *request, const Reservations *now);
 
+    /* See pr-known.h */
+    const guint8 *ids;
+    guint32 n_id_bytes;
+    void (*found)(PrRequest *request);
+    NexusName *known;
+    guint n_known;
+
     /* The outcome */
     ScsiStatus status;
     Sense sense;

@@ -52,9 +52,12 @@ rod_find(const NexusLun *nexus_lun, guint32 list_id)
     return found;
 }
 
-static void
-forget(RodJob *job)
+void
+rod_forget(RodJob *job)
 {
+    if (job == NULL)
+        return;
+
     g_assert(job->command == NULL && job->work == NULL);
 
     rod_token_unref(job->token);
@@ -68,7 +71,7 @@ rod_lun_deinit(NexusLun *nexus_lun)
     ListLink *link;
 
     while ((link = list_first(&nexus_lun->rods)) != NULL)
-        forget(list_entry(link, RodJob, link));
+        rod_forget(list_entry(link, RodJob, link));
 }
 
 /* Of those that have ended, the newest few are kept */
@@ -88,7 +91,7 @@ forget_oldest(NexusLun *nexus_lun)
     }
 
     if (n > ROD_MAX_KEPT)
-        forget(oldest);
+        rod_forget(oldest);
 }
 
 static guint
@@ -117,7 +120,7 @@ make_job(ScsiCommand *command, RodWork *work)
     NexusLun *nexus_lun = command->nexus_lun;
     guint32 list_id = get_be32(command->cdb + 6);
     RodJob *other = rod_find(nexus_lun, list_id);
-    const CopyJob *copy = copy_find(nexus_lun, list_id);
+    CopyJob *copy = copy_find(nexus_lun, list_id);
     RodJob *job;
 
     /* What begins now needs the unit to be in the map: it may have left while data was received */
@@ -133,8 +136,8 @@ make_job(ScsiCommand *command, RodWork *work)
         scsi_command_fail(command, SENSE_OPERATION_IN_PROGRESS);
         return NULL;
     }
-    if (other != NULL)
-        forget(other);
+    rod_forget(other);
+    copy_forget(copy);
 
     job = g_new0(RodJob, 1);
     job->nexus_lun = nexus_lun;

@@ -116,6 +116,9 @@ guint64 rod_job_n_blocks(const RodJob *job);
 /* The newest operation with @list_id, running or ended, or NULL */
 RodJob *rod_find(const NexusLun *nexus_lun, guint32 list_id);
 
+/* What is kept of @job, which has ended or is NULL: its list identifier is used anew */
+void rod_forget(RodJob *job);
+
 /* What is kept of operations that have ended goes with the NexusLun */
 void rod_lun_deinit(NexusLun *nexus_lun);
 

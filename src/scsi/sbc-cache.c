@@ -6,8 +6,8 @@
  *
  * GOOD means that all writes acknowledged before are on stable storage. The
  * range of SYNCHRONIZE CACHE is checked and then widened to the whole unit, and
- * IMMED is answered after the flush too: an earlier answer would promise what
- * may still fail, and no later command could tell.
+ * IMMED is answered after the flush too: whoever flushes wants to know whether
+ * it has failed, and a deferred error would tell him too late.
  */
 
 #include "scsi/handlers.h"

@@ -166,6 +166,8 @@ on_failure_left(ScsiCommand *command)
 {
     if (command->io.result == -EPERM)
         scsi_command_fail_field(command, 1, 4);
+    else if (command->io.result == -EIO)
+        scsi_command_fail(command, SENSE_INTERNAL_TARGET_FAILURE);
     else if (command->io.result < 0)
         scsi_command_finish(command, SCSI_BUSY);
     else

@@ -244,7 +244,11 @@ sbc_verify(ScsiCommand *command)
         return;
     case BYTCHK_BLOCKS:
     case BYTCHK_ONE_BLOCK:
-        receive_all(command);
+        /* GOOD would say that all of it was compared */
+        if (command->expected_out < command->data_out_length)
+            scsi_command_fail_field(command, command->op->length.offset, 7);
+        else
+            receive_all(command);
         return;
     default:
         scsi_command_fail_field(command, 1, 2);

@@ -7,7 +7,8 @@
  * Who fails a command names a row of sense.def and, where it helps, the field
  * at fault and the block or byte concerned. The two formats of SPC are made
  * here and nowhere else: fixed (70h), whose INFORMATION field holds 32 bits,
- * and descriptor (72h), which carries each fact in a descriptor of its own.
+ * and descriptor (72h), which carries each fact in a descriptor of its own. What
+ * befell a command that was answered before has the next response code each.
  *
  * sense_from_errno() is the one place where the errno of a backstore gets a
  * meaning on the wire.
@@ -26,7 +27,9 @@
 #define FIXED_LENGTH             18
 #define DESCRIPTOR_HEADER_LENGTH 8
 
-#define VALID_BIT 0x80
+#define VALID_BIT     0x80
+#define RESPONSE_MASK 0x7e /* without the bit that says deferred */
+#define DEFERRED_BIT  0x01
 
 /* clang-format off */
 static const SenseInfo sense_table[] = {
@@ -150,14 +153,38 @@ guint8
 sense_encode(const Sense *sense, gboolean descriptor, guint8 buffer[SCSI_SENSE_MAX])
 {
     const SenseInfo *info = sense_info(sense->code);
+    guint8 length =
+        descriptor ? encode_descriptor(sense, info, buffer) : encode_fixed(sense, info, buffer);
 
-    return descriptor ? encode_descriptor(sense, info, buffer) : encode_fixed(sense, info, buffer);
+    if (sense->is_deferred)
+        buffer[0] |= DEFERRED_BIT;
+    return length;
+}
+
+static gboolean
+has_descriptors(const guint8 *sense)
+{
+    return (sense[0] & RESPONSE_MASK) == RESPONSE_DESCRIPTOR;
 }
 
 SenseKey
 sense_key_of(const guint8 *sense)
 {
-    return (SenseKey)((sense[0] == RESPONSE_DESCRIPTOR ? sense[1] : sense[2]) & 0x0f);
+    return (SenseKey)((has_descriptors(sense) ? sense[1] : sense[2]) & 0x0f);
+}
+
+SenseCode
+sense_code_of(const guint8 *sense)
+{
+    const guint8 *code = sense + (has_descriptors(sense) ? 2 : 12);
+    SenseKey key = sense_key_of(sense);
+
+    for (guint i = 0; i < SENSE_N; i++) {
+        if (sense_table[i].key == key && sense_table[i].asc == code[0] &&
+            sense_table[i].ascq == code[1])
+            return (SenseCode)i;
+    }
+    return SENSE_INTERNAL_TARGET_FAILURE;
 }
 
 /* clang-format off */

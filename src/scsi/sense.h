@@ -65,10 +65,11 @@ typedef struct {
     guint32 segment_count;
     gboolean has_progress;
     guint16 progress;
+    gboolean is_deferred; /* of a command that was answered with GOOD before */
 } Sense;
 
 /**
- * sense_encode() - fixed (70h) or descriptor (72h) format
+ * sense_encode() - fixed (70h, deferred 71h) or descriptor (72h, 73h) format
  *
  * Returns: the length written to @buffer, at most SCSI_SENSE_MAX
  */
@@ -76,6 +77,9 @@ guint8 sense_encode(const Sense *sense, gboolean descriptor, guint8 buffer[SCSI_
 
 /* The sense key of encoded sense data, in either format */
 SenseKey sense_key_of(const guint8 *sense);
+
+/* What of the table it is */
+SenseCode sense_code_of(const guint8 *sense);
 
 /* The one place where an errno of a backstore becomes sense; @write: of a write or flush */
 SenseCode sense_from_errno(int error, gboolean write);

@@ -63,32 +63,42 @@ state_sense(const LuShard *shard)
     return SENSE_NONE;
 }
 
-/* What REQUEST SENSE has to tell; a unit attention told here is not told again */
-static SenseCode
+/* What REQUEST SENSE has to tell; a unit attention or a deferred error told here is not told again */
+static Sense
 pending_sense(ScsiCommand *command)
 {
-    SenseCode code = SENSE_NONE;
+    NexusLun *nexus_lun = command->nexus_lun;
+    Sense sense = { 0 };
 
-    if (command->nexus_lun != NULL) {
-        if (!unit_attention_take(&command->nexus_lun->attentions, &code))
-            code = state_sense(command->nexus_lun->shard);
-    } else if (command->lun_kind != LUN_REPORT_LUNS) {
-        code = SENSE_LU_NOT_SUPPORTED;
+    if (nexus_lun == NULL) {
+        if (command->lun_kind != LUN_REPORT_LUNS)
+            sense.code = SENSE_LU_NOT_SUPPORTED;
+        return sense;
     }
 
-    return code;
+    if (unit_attention_take(&nexus_lun->attentions, &sense.code))
+        return sense;
+    if (nexus_lun->deferred != SENSE_NONE) {
+        sense.code = nexus_lun->deferred;
+        sense.is_deferred = TRUE;
+        nexus_lun->deferred = SENSE_NONE;
+        return sense;
+    }
+
+    sense.code = state_sense(nexus_lun->shard);
+    return sense;
 }
 
 void
 spc_request_sense(ScsiCommand *command)
 {
     gboolean descriptor = (command->cdb[1] & 0x01) != 0;
-    Sense sense = { 0 };
+    Sense sense;
 
     if (!scsi_command_take_zeroed(command, POOL_BUFFER_MIN, spc_request_sense))
         return;
 
-    sense.code = pending_sense(command);
+    sense = pending_sense(command);
     if (sense.code == SENSE_NONE && command->nexus_lun != NULL)
         (void)lu_erase_get_sense(command->nexus_lun->shard, &sense);
     scsi_command_reply(command, sense_encode(&sense, descriptor, command->data), command->cdb[4]);

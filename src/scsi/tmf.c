@@ -143,6 +143,17 @@ on_reset_done(LuReset *reset)
         reset_next(tmf);
 }
 
+/*
+ * What the nexus has sent so far is what its reset concerns. A command that comes before the home
+ * worker has passed the reset on is ended too, but its initiator has to hear of that.
+ */
+static void
+give_up_tasks(const NexusLun *nexus_lun)
+{
+    list_foreach(link, &nexus_lun->tasks)
+        list_entry(link, ScsiCommand, link)->is_given_up = TRUE;
+}
+
 static void
 reset_unit(ScsiTmf *tmf, Lu *lu, SenseCode attention)
 {
@@ -186,6 +197,8 @@ scsi_tmf_start(ScsiTmf *tmf)
     tmf->information = 0;
 
     if (tmf->function == TMF_TARGET_WARM_RESET || tmf->function == TMF_TARGET_COLD_RESET) {
+        for (guint i = 0; i < tmf->nexus->map->n_entries; i++)
+            give_up_tasks(tmf->nexus->luns[i]);
         reset_next(tmf);
         return;
     }
@@ -211,6 +224,7 @@ scsi_tmf_start(ScsiTmf *tmf)
         abort_task_set(tmf, nexus_lun);
         return;
     case TMF_LOGICAL_UNIT_RESET:
+        give_up_tasks(nexus_lun);
         reset_unit(tmf, nexus_lun->lu, SENSE_LU_RESET);
         return;
     case TMF_CLEAR_ACA:

@@ -8,12 +8,15 @@
 #include "util/bytes.h"
 #include "util/name.h"
 
-#define FORMAT_PORT    0x40
-#define PROTOCOL_ISCSI 0x05
-#define HEADER_LENGTH  4
-#define SEPARATOR      ",i,0x"
-#define ISID_DIGITS    12
-#define LENGTH_MIN     20
+#define FORMAT_MASK      0xc0
+#define FORMAT_INITIATOR 0x00
+#define FORMAT_PORT      0x40
+#define PROTOCOL_MASK    0x0f
+#define PROTOCOL_ISCSI   0x05
+#define HEADER_LENGTH    4
+#define SEPARATOR        ",i,0x"
+#define ISID_DIGITS      12
+#define LENGTH_MIN       20
 
 guint32
 transport_id_put(const char *initiator_port, guint8 *data)
@@ -28,9 +31,18 @@ transport_id_put(const char *initiator_port, guint8 *data)
     return HEADER_LENGTH + (guint32)padded;
 }
 
+/* "NAME" in normal form, NULL when it is none */
+static char *
+normalize_initiator(const char *text)
+{
+    g_autofree char *name = name_normalize_iscsi(text);
+
+    return name != NULL && name_check_iscsi(name, NULL) ? g_steal_pointer(&name) : NULL;
+}
+
 /* "NAME,i,0xISID" with a name in normal form */
-static gboolean
-normalize(const char *text, char *ret_name)
+static char *
+normalize_port(const char *text)
 {
     const char *separator = strstr(text, SEPARATOR);
     const char *isid;
@@ -39,30 +51,54 @@ normalize(const char *text, char *ret_name)
     g_autofree char *lower = NULL;
 
     if (separator == NULL)
-        return FALSE;
+        return NULL;
 
     isid = separator + strlen(SEPARATOR);
     if (strlen(isid) != ISID_DIGITS || strspn(isid, "0123456789abcdefABCDEF") != ISID_DIGITS)
-        return FALSE;
+        return NULL;
 
     plain = g_strndup(text, (gsize)(separator - text));
-    name = name_normalize_iscsi(plain);
-    if (name == NULL || !name_check_iscsi(name, NULL))
-        return FALSE;
+    name = normalize_initiator(plain);
+    if (name == NULL)
+        return NULL;
 
     lower = g_ascii_strdown(isid, ISID_DIGITS);
-    return g_snprintf(ret_name, PORT_NAME_MAX + 1, "%s" SEPARATOR "%s", name, lower) <=
-           PORT_NAME_MAX;
+    return g_strconcat(name, SEPARATOR, lower, NULL);
+}
+
+gboolean
+transport_id_is_initiator(const guint8 *data)
+{
+    return (data[0] & FORMAT_MASK) == FORMAT_INITIATOR;
+}
+
+gboolean
+transport_id_is_port_of(const char *port_name, const char *initiator)
+{
+    gsize length = strlen(initiator);
+
+    return strncmp(port_name, initiator, length) == 0 &&
+           g_str_has_prefix(port_name + length, SEPARATOR);
+}
+
+static gboolean
+is_format(guint8 byte)
+{
+    guint8 format = byte & FORMAT_MASK;
+
+    return (byte & PROTOCOL_MASK) == PROTOCOL_ISCSI &&
+           (format == FORMAT_PORT || format == FORMAT_INITIATOR);
 }
 
 guint32
 transport_id_parse(const guint8 *data, gsize size, char *ret_name, guint *ret_byte)
 {
     char text[PORT_NAME_MAX + 8];
+    g_autofree char *name = NULL;
     gsize length;
 
     *ret_byte = 0;
-    if (size < HEADER_LENGTH || (data[0] & 0xcf) != (FORMAT_PORT | PROTOCOL_ISCSI))
+    if (size < HEADER_LENGTH || !is_format(data[0]))
         return 0;
 
     *ret_byte = 2;
@@ -74,8 +110,12 @@ transport_id_parse(const guint8 *data, gsize size, char *ret_name, guint *ret_by
     *ret_byte = HEADER_LENGTH;
     memcpy(text, data + HEADER_LENGTH, length);
     text[length] = '\0';
-    if (strlen(text) == length || !normalize(text, ret_name))
+    if (strlen(text) == length)
+        return 0;
+    name = transport_id_is_initiator(data) ? normalize_initiator(text) : normalize_port(text);
+    if (name == NULL || strlen(name) > PORT_NAME_MAX)
         return 0;
 
+    g_strlcpy(ret_name, name, PORT_NAME_MAX + 1);
     return HEADER_LENGTH + (guint32)length;
 }

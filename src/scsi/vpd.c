@@ -7,6 +7,9 @@
  * A table of pages: code, who has it, encoder. The list of pages (00h) is the
  * table itself. An encoder gets a zeroed page and returns the bytes after the
  * four of the header.
+ *
+ * B6h is for zoned units, and of B7h every field is about streams or scattered
+ * writes: there are none, and a page that says nothing is better not there.
  */
 
 #include "scsi/vpd.h"

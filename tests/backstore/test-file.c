@@ -316,6 +316,64 @@ test_size_0_learns_what_the_file_has(void)
     fixture_deinit(&fixture);
 }
 
+static guint64
+file_length(const char *path)
+{
+    struct stat st;
+
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    return (guint64)st.st_size;
+}
+
+static void
+test_learning_cuts_nothing(void)
+{
+    Fixture fixture;
+    g_autofree char *path = NULL;
+    GError *error = NULL;
+    BackstoreConfig config;
+
+    fixture_init(&fixture);
+    path = make_file(&fixture, SIZE);
+    config = config_of(path);
+    fixture_open(&fixture, &config);
+    g_assert_cmpint(truncate(path, 2 * SIZE + 100), ==, 0);
+    g_assert_true(backstore_resize(fixture.store, 0, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(file_length(path), ==, 2 * SIZE + 100);
+    fixture_deinit(&fixture);
+}
+
+/* A store that is the beginning of a file grows and shrinks inside of it */
+static void
+test_longer_file_is_not_cut(void)
+{
+    Fixture fixture;
+    g_autofree char *path = NULL;
+    GError *error = NULL;
+    BackstoreConfig config;
+
+    fixture_init(&fixture);
+    path = make_file(&fixture, 3 * SIZE);
+    config = config_of(path);
+    config.size = SIZE;
+    fixture_open(&fixture, &config);
+    g_assert_true(backstore_resize(fixture.store, 2 * SIZE, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(backstore_info(fixture.store)->size, ==, 2 * SIZE);
+    g_assert_cmpuint(file_length(path), ==, 3 * SIZE);
+    g_assert_true(backstore_resize(fixture.store, SIZE, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(file_length(path), ==, 3 * SIZE);
+
+    g_assert_true(backstore_resize(fixture.store, 4 * SIZE, &error));
+    g_assert_cmpuint(file_length(path), ==, 4 * SIZE);
+    g_assert_true(backstore_resize(fixture.store, SIZE, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(file_length(path), ==, SIZE);
+    fixture_deinit(&fixture);
+}
+
 static void
 test_second_writer_is_refused(void)
 {
@@ -695,6 +753,8 @@ main(int argc, char **argv)
     g_test_add_func("/backstore/file/size/rounded", test_size_is_rounded_down);
     g_test_add_func("/backstore/file/size/too-small", test_file_smaller_than_its_size_is_refused);
     g_test_add_func("/backstore/file/size/learned", test_size_0_learns_what_the_file_has);
+    g_test_add_func("/backstore/file/size/learning-cuts-nothing", test_learning_cuts_nothing);
+    g_test_add_func("/backstore/file/size/longer-file-is-not-cut", test_longer_file_is_not_cut);
     g_test_add_func("/backstore/file/lock/writer", test_second_writer_is_refused);
     g_test_add_func("/backstore/file/lock/readers", test_readers_share);
     g_test_add_func("/backstore/file/descriptor/taken", test_takes_a_descriptor);

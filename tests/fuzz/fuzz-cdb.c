@@ -154,7 +154,8 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     };
     static const LuConfig lu_config = { .name = "disk", .thin = TRUE };
     static const LuConfig drive_config = { .name = "disc", .uuid = { 1 }, .device = LU_CDROM };
-    static const NexusConfig nexus_config = { .initiator_port_name = "i,i,0x1",
+    static const NexusConfig nexus_config = { .initiator_port_name =
+                                                  "iqn.2026-11.org.a:b,i,0x000000000001",
                                               .target_name = "t",
                                               .relative_target_port = 1,
                                               .target_port_group = 1 };

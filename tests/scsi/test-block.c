@@ -539,6 +539,24 @@ test_verify_reserved_bytchk(void)
     case_clear(&c);
 }
 
+/* Less data than the CDB compares with: GOOD would vouch for what was not compared */
+static void
+test_verify_short_data(void)
+{
+    Case c;
+
+    case_init(&c, &plain);
+    memcpy(slow_memory(c.rig->store), c.data, 1024);
+    out(&c, CDB(0x2f, 0x02, 0, 0, 0, 0, 0, 0, 2, 0), 1024);
+    test_assert_good(&c.test);
+    slow_memory(c.rig->store)[512] ^= 1;
+    out(&c, CDB(0x2f, 0x02, 0, 0, 0, 0, 0, 0, 2, 0), 512);
+    test_assert_field(&c.test, TRUE, 7, 7);
+    out(&c, CDB(0x2f, 0x06, 0, 0, 0, 0, 0, 0, 2, 0), 0);
+    test_assert_field(&c.test, TRUE, 7, 7);
+    case_clear(&c);
+}
+
 static void
 put_unmap(Case *c, guint i, guint64 lba, guint32 n)
 {
@@ -750,6 +768,7 @@ main(int argc, char **argv)
     ADD("verify-one-block", test_verify_one_block);
     ADD("verify-dpo", test_verify_dpo);
     ADD("verify-reserved-bytchk", test_verify_reserved_bytchk);
+    ADD("verify-short-data", test_verify_short_data);
     ADD("write-and-verify", test_write_and_verify);
     ADD("write-and-verify-in-segments", test_write_and_verify_in_segments);
     ADD("write-and-verify-miscompare", test_write_and_verify_miscompare);

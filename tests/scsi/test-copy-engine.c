@@ -773,9 +773,12 @@ test_background_reset(void)
     copy_clear(&c);
 }
 
+/* Nothing goes on, and the nexus that comes back is told of nothing */
 static void
 test_background_nexus_loss(void)
 {
+    TestCommand status;
+    Nexus *again;
     Copy c;
 
     copy_init_slow(&c, &copying, 1, 0);
@@ -784,6 +787,94 @@ test_background_nexus_loss(void)
     g_assert_cmpuint(nexus_n_commands(c.nexus), >, 0);
     let_go(&c);
     g_assert_cmpuint(nexus_n_commands(c.nexus), ==, 0);
+    assert_untouched(&c, N_8_MIB, 2 * N_8_MIB);
+
+    again = rig_new_nexus(c.rig, 0, 1);
+    (void)test_execute(c.rig, again, &status,
+                       CDB(0x84, 0x05, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0), 256, NULL, 0);
+    test_assert_field(&status, TRUE, 2, 7);
+    test_command_clear(&status);
+    nexus_free(again);
+    copy_clear(&c);
+}
+
+static void
+on_left(gpointer user_data)
+{
+    *(gboolean *)user_data = TRUE;
+}
+
+/* Who closes a session knows of no command that still runs for it */
+static void
+test_background_nexus_leaves(void)
+{
+    gboolean has_left = FALSE;
+    Copy c;
+
+    copy_init_slow(&c, &copying, 1, 0);
+    start_in_background(&c);
+    g_assert_false(nexus_leave(c.nexus, on_left, &has_left));
+    rig_turn(c.rig);
+    g_assert_false(has_left);
+    let_go(&c);
+    g_assert_true(has_left);
+    g_assert_cmpuint(nexus_n_commands(c.nexus), ==, 0);
+    assert_untouched(&c, N_8_MIB, 2 * N_8_MIB);
+    copy_clear(&c);
+}
+
+static void
+prepare_reserve_out(TestCommand *test, Nexus *nexus, guint8 action, guint64 key, guint64 action_key,
+                    guint8 list[24])
+{
+    memset(list, 0, 24);
+    put_be64(list, key);
+    put_be64(list + 8, action_key);
+    test_command_init(test, nexus, 0, CDB(0x5f, action, 5, 0, 0, 0, 0, 0, 24, 0));
+    test->command.expected_out = 24;
+    test->out = list;
+    test->n_out = 24;
+}
+
+static void
+register_key(Copy *c, Nexus *nexus, guint64 key)
+{
+    TestCommand test;
+    guint8 list[24];
+
+    prepare_reserve_out(&test, nexus, 0, 0, key, list);
+    test_run(c->rig, &test);
+    test_assert_good(&test);
+    test_command_clear(&test);
+}
+
+/* PREEMPT AND ABORT is answered when nothing of the copy is under way any more */
+static void
+test_background_preempted(void)
+{
+    Copy c;
+    Nexus *other;
+    TestCommand preempt;
+    guint8 list[24];
+
+    copy_init_slow(&c, &copying, 1, 0);
+    other = rig_new_nexus(c.rig, 0, 2);
+    register_key(&c, c.nexus, 0xa1);
+    register_key(&c, other, 0xb1);
+    start_in_background(&c);
+    prepare_reserve_out(&preempt, other, 5, 0xb1, 0xa1, list);
+    test_start(&preempt);
+    rig_turn(c.rig);
+    g_assert_false(preempt.is_done);
+    let_go(&c);
+    g_assert_true(preempt.is_done);
+    test_assert_good(&preempt);
+    test_command_clear(&preempt);
+    assert_untouched(&c, N_8_MIB, 2 * N_8_MIB);
+
+    c.nexus->luns[0]->attentions.n = 0;
+    g_assert_cmpint(background_status(&c), ==, 0x60);
+    nexus_free(other);
     copy_clear(&c);
 }
 
@@ -983,6 +1074,8 @@ main(int argc, char **argv)
     ADD("background-fails", test_background_fails);
     ADD("background-reset", test_background_reset);
     ADD("background-nexus-loss", test_background_nexus_loss);
+    ADD("background-nexus-leaves", test_background_nexus_leaves);
+    ADD("background-preempted", test_background_preempted);
     ADD("background-unit-vanishes", test_background_unit_vanishes);
     ADD("destination-is-replaced", test_destination_is_replaced);
     ADD("background-unit-is-replaced-before", test_background_unit_is_replaced_before);

@@ -581,6 +581,44 @@ test_no_record_no_erasing(void)
     mailbox_deinit(&keeper.mailbox);
 }
 
+/* The failure is left when its record is gone, and not before */
+static void
+test_exit_failure_mode_needs_the_record(void)
+{
+    Keeper keeper = { 0 };
+    RigConfig config;
+    Case c;
+
+    g_assert_true(mailbox_init(&keeper.mailbox, NULL));
+    config = with_keeper(&keeper);
+    case_init(&c, &config);
+    slow_fail_next(c.rig->store, EIO);
+    test_command_init(&c.test, c.rig->nexus, 0, CDB(0x48, 0x22, 0, 0, 0, 0, 0, 0, 0, 0));
+    test_start(&c.test);
+    turn(c.rig, &keeper);
+    test_assert_sense(&c.test, SENSE_SANITIZE_FAILED);
+
+    keeper.fails = TRUE;
+    test_command_clear(&c.test);
+    test_command_init(&c.test, c.rig->nexus, 0, EXIT_FAILURE_MODE);
+    test_start(&c.test);
+    turn(c.rig, &keeper);
+    test_assert_sense(&c.test, SENSE_INTERNAL_TARGET_FAILURE);
+    out(&c, TEST_UNIT_READY, 0);
+    test_assert_sense(&c.test, SENSE_SANITIZE_FAILED);
+    g_assert_nonnull(keeper.record);
+
+    keeper.fails = FALSE;
+    test_command_clear(&c.test);
+    test_command_init(&c.test, c.rig->nexus, 0, EXIT_FAILURE_MODE);
+    test_start(&c.test);
+    turn(c.rig, &keeper);
+    test_assert_good(&c.test);
+    g_assert_null(keeper.record);
+    case_clear(&c);
+    mailbox_deinit(&keeper.mailbox);
+}
+
 /* Stopped in the middle of the second of three passes; a new unit begins again by itself */
 static void
 test_goes_on_after_restart(void)
@@ -802,6 +840,7 @@ main(int argc, char **argv)
     ADD("goes-on-after-abort", test_goes_on_after_abort);
     ADD("failure", test_failure);
     ADD("exit-failure-mode", test_exit_failure_mode);
+    ADD("exit-failure-mode-needs-the-record", test_exit_failure_mode_needs_the_record);
     ADD("record", test_record);
     ADD("no-record-no-erasing", test_no_record_no_erasing);
     ADD("goes-on-after-restart", test_goes_on_after_restart);

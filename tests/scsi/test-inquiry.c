@@ -503,8 +503,8 @@ test_mode_refusals(void)
     test_assert_field(&c.test, TRUE, 2, 5);
     (void)ask(&c, CDB(0x1a, 0, 0x0a, 2, 255, 0));
     test_assert_field(&c.test, TRUE, 3, 7);
-    (void)ask(&c, CDB(0x1a, 0, 0x3f, 1, 255, 0));
-    test_assert_good(&c.test);
+    (void)ask(&c, CDB(0x1a, 0, 0x3f, 1, 255, 0)); /* reserved */
+    test_assert_field(&c.test, TRUE, 3, 7);
     (void)ask(&c, CDB(0x1a, 0, 0x3f, 0xff, 255, 0));
     test_assert_good(&c.test);
     case_clear(&c);

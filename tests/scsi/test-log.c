@@ -96,7 +96,7 @@ test_lists(void)
     data = log_sense(&c, 0x00, 0xff);
     g_assert_cmpuint(c.test.in->len, ==, 4 + 2 * (sizeof(codes) + 1));
     g_assert_cmpmem(data + 4, 6, "\0\0\0\xff\x02\0", 6);
-    g_assert_cmphex(data[0], ==, 0xc0);
+    g_assert_cmphex(data[0], ==, 0x40);
     data = log_sense(&c, 0x19, 0xff);
     g_assert_cmpmem(data + 4, 4, "\x19\0\x19\xff", 4);
     case_clear(&c);
@@ -181,7 +181,7 @@ test_provisioning(void)
     (void)test_execute(rig, rig->nexus, &test, CDB(0x4d, 0, 0x4c, 0, 0, 0, 0, 1, 0, 0), 256, NULL,
                        0);
     test_assert_good(&test);
-    g_assert_cmpmem(test.in->data, test.in->len, "\x8c\0\0\x0c\0\x02\x43\x08\0\0\0\x01\x01\0\0\0",
+    g_assert_cmpmem(test.in->data, test.in->len, "\x8c\0\0\x0c\0\x02\x23\x08\0\0\0\x01\x01\0\0\0",
                     16);
     test_command_clear(&test);
     rig_free(rig);

@@ -5,6 +5,7 @@
  * START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, and what others see of them
  */
 
+#include <errno.h>
 #include <string.h>
 
 #include "fixture.h"
@@ -314,6 +315,154 @@ test_power_conditions(void)
     case_clear(&c);
 }
 
+/*
+ * IMMED
+ */
+
+#define IMMEDIATE(byte4) CDB(0x1b, 0x01, 0, 0, (byte4), 0)
+
+static void
+release_all(Case *c)
+{
+    for (guint i = 0; i < c->rig->n_workers; i++)
+        slow_release(c->rig->store, i);
+    slow_hold(c->rig->store, FALSE);
+    rig_turn(c->rig);
+}
+
+/* GOOD comes before the flush; the stop and the flush come all the same */
+static void
+test_immediate_stop(void)
+{
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_hold(c.rig->store, TRUE);
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x00));
+    test_assert_good(&c.test);
+    rig_turn(c.rig);
+    g_assert_cmpuint(slow_n_held(c.rig->store, 0), ==, 1);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_sense(&c.test, SENSE_NOT_READY_INITIALIZING);
+    release_all(&c);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 1);
+
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x01));
+    test_assert_good(&c.test);
+    rig_turn(c.rig);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* One behind at a time: the next one is answered at its end */
+static void
+test_immediate_again(void)
+{
+    TestCommand second;
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_hold(c.rig->store, TRUE);
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x30));
+    test_assert_good(&c.test);
+    test_command_init(&second, c.rig->nexus, 0, IMMEDIATE(0x30));
+    test_start(&second);
+    rig_turn(c.rig);
+    g_assert_false(second.is_done);
+    release_all(&c);
+    g_assert_true(second.is_done);
+    test_assert_good(&second);
+    test_command_clear(&second);
+    g_assert_cmpuint(slow_n_done(c.rig->store, IO_FLUSH), ==, 2);
+    case_clear(&c);
+}
+
+/* Told to the nexus that asked, once, in place of what it asks for next */
+static void
+test_immediate_fails(void)
+{
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_fail_next(c.rig->store, EIO);
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x30));
+    test_assert_good(&c.test);
+    rig_turn(c.rig);
+    (void)ask(&c, c.other, TEST_READY);
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, CDB(0x12, 0, 0, 0, 36, 0));
+    test_assert_good(&c.test);
+    (void)ask(&c, c.rig->nexus, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    test_assert_sense(&c.test, SENSE_WRITE_ERROR);
+    g_assert_cmphex(c.test.command.sense[0], ==, 0x71);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* REQUEST SENSE tells it in its data, in the format that it asks for */
+static void
+test_immediate_fails_requested(void)
+{
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_fail_next(c.rig->store, EIO);
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x30));
+    rig_turn(c.rig);
+    data = ask(&c, c.rig->nexus, CDB(0x03, 0x01, 0, 0, 255, 0));
+    g_assert_cmpmem(data, 4, ((guint8[]){ 0x73, 0x03, 0x0c, 0x00 }), 4);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* What is wrong with the CDB is told at once; so is that the removal is prevented */
+static void
+test_immediate_refused(void)
+{
+    Case c;
+
+    case_init(&c, TRUE);
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x40));
+    test_assert_field(&c.test, TRUE, 4, 7);
+    (void)ask(&c, c.other, PREVENT(1));
+    (void)ask(&c, c.rig->nexus, IMMEDIATE(0x02));
+    test_assert_sense(&c.test, SENSE_REMOVAL_PREVENTED);
+    (void)ask(&c, c.rig->nexus, TEST_READY);
+    test_assert_good(&c.test);
+    case_clear(&c);
+}
+
+/* A nexus that is lost, and a reset, take along what is behind */
+static void
+test_immediate_aborted(void)
+{
+    ScsiTmf tmf = { .function = TMF_LOGICAL_UNIT_RESET, .done = on_reset_done };
+    Case c;
+
+    case_init(&c, FALSE);
+    slow_hold(c.rig->store, TRUE);
+    (void)ask(&c, c.other, IMMEDIATE(0x30));
+    test_assert_good(&c.test);
+    rig_turn(c.rig);
+    nexus_abort_all(c.other);
+    release_all(&c);
+    g_assert_cmpuint(nexus_n_commands(c.other), ==, 0);
+
+    slow_hold(c.rig->store, TRUE);
+    (void)ask(&c, c.other, IMMEDIATE(0x30));
+    rig_turn(c.rig);
+    tmf.nexus = c.rig->nexus;
+    scsi_tmf_start(&tmf);
+    release_all(&c);
+    g_assert_cmpuint(nexus_n_commands(c.other), ==, 0);
+    g_assert_cmpint((int)c.other->luns[0]->deferred, ==, SENSE_NONE);
+    case_clear(&c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -330,5 +479,11 @@ main(int argc, char **argv)
     ADD("stop-waits", test_stop_waits);
     ADD("reserved-conditions", test_reserved_conditions);
     ADD("power-conditions", test_power_conditions);
+    ADD("immediate-stop", test_immediate_stop);
+    ADD("immediate-again", test_immediate_again);
+    ADD("immediate-fails", test_immediate_fails);
+    ADD("immediate-fails-requested", test_immediate_fails_requested);
+    ADD("immediate-refused", test_immediate_refused);
+    ADD("immediate-aborted", test_immediate_aborted);
     return g_test_run();
 }

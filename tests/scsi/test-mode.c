@@ -123,7 +123,7 @@ test_subpages(void)
     case_init(&c, &(RigConfig){ 0 });
     tell(&c, c.rig->nexus, CDB(0x1a, 0x08, 0x0a, 0x01, 255, 0), NULL, 0);
     p = c.test.in->data + 4;
-    g_assert_cmpmem(p, 5, ((guint8[]){ 0x4a, 0x01, 0, 0x1c, 0x02 }), 5);
+    g_assert_cmpmem(p, 5, ((guint8[]){ 0x4a, 0x01, 0, 0x1c, 0x03 }), 5);
     tell(&c, c.rig->nexus, CDB(0x1a, 0x08, 0x0a, 0xff, 255, 0), NULL, 0);
     g_assert_cmpuint(c.test.in->len, ==, 4 + 12 + 32);
     tell(&c, c.rig->nexus, CDB(0x1a, 0x08, 0x3f, 0xff, 255, 0), NULL, 0);

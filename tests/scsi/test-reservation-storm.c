@@ -18,13 +18,16 @@
 #define N_INITIATORS 6
 #define N_COMMANDS   4
 #define ROUNDS       400
+#define HOST_0       10 /* see rig_new_nexus() */
+#define LIST_MAX     64
 
 typedef struct Driver Driver;
 
 typedef struct {
     ScsiCommand command;
     Driver *driver;
-    guint8 list[24];
+    guint8 list[LIST_MAX];
+    guint8 n_list;
 } Slot;
 
 struct Driver {
@@ -70,7 +73,7 @@ on_data_out(ScsiCommand *command)
     const Slot *slot = list_entry(command, Slot, command);
 
     if (command->cdb[0] == 0x5f)
-        memcpy(command->data, slot->list, sizeof(slot->list));
+        memcpy(command->data, slot->list, slot->n_list);
     else
         memset(command->data, 0x5a, command->data_length);
     scsi_command_data_out_ready(command);
@@ -102,10 +105,40 @@ static const ScsiTransport transport = {
     .done = on_done,
 };
 
+/* The TransportID of one of them by its mere name; returns its length */
+static guint8
+put_name(Driver *d, guint8 *id)
+{
+    g_autofree char *name = g_strdup_printf("iqn.2026-11.org.example:host%d",
+                                            HOST_0 + g_rand_int_range(d->rand, 0, N_INITIATORS));
+
+    id[0] = 0x05;
+    put_be16(id + 2, 32);
+    memcpy(id + 4, name, strlen(name));
+    return 4 + 32;
+}
+
+/* REGISTER with SPEC_I_PT, and REGISTER AND MOVE */
+static void
+add_name(Driver *d, Slot *slot)
+{
+    guint8 *cdb = slot->command.cdb;
+
+    if (cdb[1] == 0 && g_rand_boolean(d->rand)) {
+        slot->list[20] |= 0x08;
+        slot->list[27] = put_name(d, slot->list + 28);
+        slot->n_list = (guint8)(28 + slot->list[27]);
+    } else if (cdb[1] == 7) {
+        slot->list[19] = 1;
+        slot->list[23] = put_name(d, slot->list + 24);
+        slot->n_list = (guint8)(24 + slot->list[23]);
+    }
+}
+
 static void
 make_reserve_out(Driver *d, Slot *slot)
 {
-    static const guint8 actions[] = { 0, 0, 6, 6, 6, 1, 1, 2, 3, 4, 4, 5, 5 };
+    static const guint8 actions[] = { 0, 0, 6, 6, 6, 1, 1, 2, 3, 4, 4, 5, 5, 7, 7 };
     static const guint8 types[] = { 1, 3, 5, 6, 7, 8 };
     guint8 *cdb = slot->command.cdb;
     guint64 other = (guint64)g_rand_int_range(d->rand, 0, N_INITIATORS + 1);
@@ -113,13 +146,14 @@ make_reserve_out(Driver *d, Slot *slot)
     cdb[0] = 0x5f;
     cdb[1] = actions[g_rand_int_range(d->rand, 0, G_N_ELEMENTS(actions))];
     cdb[2] = types[g_rand_int_range(d->rand, 0, G_N_ELEMENTS(types))];
-    cdb[8] = sizeof(slot->list);
-    slot->command.expected_out = sizeof(slot->list);
-
     memset(slot->list, 0, sizeof(slot->list));
+    slot->n_list = 24;
     put_be64(slot->list, cdb[1] == 0 ? 0 : d->key);
     put_be64(slot->list + 8, cdb[1] == 0 || cdb[1] == 6 ? d->key : other);
     slot->list[20] = cdb[1] == 6 && g_rand_boolean(d->rand) ? 0x01 : 0;
+    add_name(d, slot);
+    cdb[8] = slot->n_list;
+    slot->command.expected_out = slot->n_list;
 }
 
 static void
@@ -222,7 +256,7 @@ driver_init(Driver *d, Rig *rig, guint i)
 {
     d->rig = rig;
     d->worker = rig->workers[i % N_WORKERS];
-    d->nexus = rig_new_nexus(rig, i % N_WORKERS, i + 10);
+    d->nexus = rig_new_nexus(rig, i % N_WORKERS, i + HOST_0);
     d->rand = g_rand_new_with_seed((guint32)g_test_rand_int());
     d->key = i + 1;
     deferred_init(&d->next, on_next);

@@ -975,7 +975,12 @@ test_damaged_transport_ids(void)
     TestCommand test;
 
     list_add(list, port_names[2]);
-    list->data[28] = 0x05; /* a device, not a port */
+    list->data[28] = 0x05; /* an initiator, but its name is a port's */
+    (void)out_test(pair.rig, pair.a, &test, REGISTER, 0, list->data, list->len);
+    test_assert_field(&test, FALSE, 32, 7);
+    test_command_clear(&test);
+
+    list->data[28] = 0x46; /* of another protocol */
     (void)out_test(pair.rig, pair.a, &test, REGISTER, 0, list->data, list->len);
     test_assert_field(&test, FALSE, 28, 7);
     test_command_clear(&test);
@@ -1060,8 +1065,7 @@ test_move_refused(void)
     test_assert_field(&test, TRUE, 1, 4);
     test_command_clear(&test);
     assert_good(out(pair.rig, pair.a, RESERVE, 3, KEY_A, 0));
-    (void)move(pair.rig, pair.b, &test, KEY_B, KEY_B, 0, 1, port_names[3]);
-    test_assert_field(&test, TRUE, 1, 4);
+    assert_conflict(move(pair.rig, pair.b, &test, KEY_B, KEY_B, 0, 1, port_names[3]));
     test_command_clear(&test);
     assert_conflict(move(pair.rig, pair.a, &test, KEY_B, KEY_B, 0, 1, port_names[2]));
     test_command_clear(&test);

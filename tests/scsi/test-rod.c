@@ -244,6 +244,7 @@ assert_blocks(Rod *r, guint64 lba, guint n_blocks, const guint8 *expected)
     test.command.expected_in = n_blocks * 512;
     test_run(r->rig, &test);
     test_assert_good(&test);
+    g_assert_cmpuint(test.in->len, ==, n_blocks * 512);
     if (expected != NULL)
         g_assert_cmpmem(test.in->data, test.in->len, expected, n_blocks * 512);
     for (guint i = 0; expected == NULL && i < test.in->len; i++)
@@ -1285,6 +1286,35 @@ test_list_in_use(void)
     rod_clear(&r);
 }
 
+/* What is told of a list identifier is of the newest operation with it, of whatever kind */
+static void
+test_list_is_used_anew(void)
+{
+    static const guint8 list[COPY_LID1_HEADER] = { 0x21 };
+    g_autoptr(GByteArray) of_copy = NULL;
+    g_autoptr(GByteArray) of_token = NULL;
+    TestCommand copy;
+    Rod r;
+
+    rod_init(&r, FALSE);
+    make_populate(&r);
+    populate(&r, 0x21);
+    (void)test_execute(r.rig, r.nexus, &copy,
+                       CDB(0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0), 0, list,
+                       sizeof(list));
+    test_assert_good(&copy);
+    test_command_clear(&copy);
+    of_copy = receive(&r, r.nexus, 0, 0x05, 0x21);
+    g_assert_cmphex(of_copy->data[4], ==, 0); /* the service action of EXTENDED COPY(LID1) */
+    g_assert_null(rod_find(r.nexus->luns[0], 0x21));
+
+    populate(&r, 0x21);
+    of_token = receive(&r, r.nexus, 0, 0x05, 0x21);
+    g_assert_cmphex(of_token->data[4], ==, ROD_POPULATE);
+    g_assert_null(copy_find(r.nexus->luns[0], 0x21));
+    rod_clear(&r);
+}
+
 static void
 test_unknown_list(void)
 {
@@ -1404,6 +1434,7 @@ main(int argc, char **argv)
     ADD("abort", test_abort);
     ADD("abort-populate", test_abort_populate);
     ADD("operation-abort", test_operation_abort);
+    ADD("list-is-used-anew", test_list_is_used_anew);
     ADD("list-in-use", test_list_in_use);
     ADD("unknown-list", test_unknown_list);
     ADD("results-are-bounded", test_results_are_bounded);

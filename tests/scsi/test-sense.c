@@ -90,6 +90,45 @@ test_descriptor(void)
     g_assert_cmpmem(buffer, n, expected, sizeof(expected));
 }
 
+/* The response code says that it is about an earlier command, and changes nothing else */
+static void
+test_deferred(void)
+{
+    guint8 now[SCSI_SENSE_MAX], later[SCSI_SENSE_MAX];
+
+    for (guint i = 0; i < 2; i++) {
+        guint8 length = sense_encode(&(Sense){ .code = SENSE_WRITE_ERROR }, i == 1, now);
+
+        g_assert_cmpuint(
+            sense_encode(&(Sense){ .code = SENSE_WRITE_ERROR, .is_deferred = TRUE }, i == 1, later),
+            ==, length);
+        g_assert_cmphex(later[0], ==, i == 1 ? 0x73 : 0x71);
+        g_assert_cmphex(now[0], ==, later[0] - 1);
+        g_assert_cmpmem(later + 1, length - 1, now + 1, length - 1);
+        g_assert_cmphex(sense_key_of(later), ==, SENSE_KEY_MEDIUM_ERROR);
+    }
+}
+
+/* Back from the bytes to the row of the table */
+static void
+test_code_of(void)
+{
+    guint8 sense[SCSI_SENSE_MAX];
+
+    for (guint i = 0; i < SENSE_N; i++) {
+        for (guint format = 0; format < 2; format++) {
+            const SenseInfo *info = sense_info((SenseCode)i), *found;
+
+            (void)sense_encode(&(Sense){ .code = (SenseCode)i, .is_deferred = TRUE }, format == 1,
+                               sense);
+            found = sense_info(sense_code_of(sense));
+            g_assert_cmpuint(found->key, ==, info->key);
+            g_assert_cmpuint(found->asc, ==, info->asc);
+            g_assert_cmpuint(found->ascq, ==, info->ascq);
+        }
+    }
+}
+
 static void
 test_errno(void)
 {
@@ -130,6 +169,8 @@ main(int argc, char **argv)
     g_test_add_func("/scsi/sense/field-without-bit", test_field_without_bit);
     g_test_add_func("/scsi/sense/progress", test_progress);
     g_test_add_func("/scsi/sense/descriptor", test_descriptor);
+    g_test_add_func("/scsi/sense/deferred", test_deferred);
+    g_test_add_func("/scsi/sense/code-of", test_code_of);
     g_test_add_func("/scsi/sense/errno", test_errno);
     g_test_add_func("/scsi/sense/table", test_table);
     return g_test_run();
