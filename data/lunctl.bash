@@ -85,7 +85,7 @@ _lunctl() {
                 mapfile -t COMPREPLY < <(compgen -f -- "$cur")
                 return
                 ;;
-            backstore\ show\ 2 | backstore\ delete\ 2 | lun\ add\ 3)
+            backstore\ show\ 2 | backstore\ delete\ 2 | backstore\ flush\ 2 | backstore\ verify\ 2 | lun\ add\ 3)
                 found=$(_lunctl_names backstore Name "${bus[@]}")
                 ;;
             isns\ set\ 2) found=off ;;
@@ -97,6 +97,8 @@ _lunctl() {
             target\ auth\ 3 | discovery\ auth\ 2) found='chap none' ;;
             chap\ algorithms\ *) found='SHA3-256 SHA-256 SHA1 MD5' ;;
             group\ create\ *) ;;
+            account\ *\ 2) found="discovery $(_lunctl_names target Name "${bus[@]}")" ;;
+            account\ remove\ 3) found=$(_lunctl_names account ChapUser "${bus[@]}" | sort -u) ;;
             group\ *\ 2) found=$(_lunctl_names group Name "${bus[@]}") ;;
             access\ *\ 3) found=$(_lunctl_names access Who "${bus[@]}" | grep -v '^(others)$' | sort -u) ;;
             target\ *\ 2 | lun\ *\ 2 | portal\ alua\ 2 | access\ *\ 2 | stats\ *) found=$(_lunctl_names target Name "${bus[@]}") ;;

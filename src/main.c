@@ -10,6 +10,10 @@
  *
  * Stopping has a time limit: a device that answers no more must not keep the
  * process alive for ever. A second signal ends it at once.
+ *
+ * Where the service is to stay away initiators are asked to log out first. At a
+ * restart they are not: it is over sooner than they would be back. Without
+ * systemd nobody knows which of both it is, so it has to be asked for.
  */
 
 #include <errno.h>
@@ -38,6 +42,8 @@
 #define STATE_DIR         "/var/lib/lunport"
 #define CONFIG_DIR        "/etc/lunport"
 #define STOP_SECONDS      20
+#define LOGOUT_SECONDS    3
+#define LOGOUT_MAX        60
 #define DEFAULT_DISK_NAME "disk1"
 #define EXIT_USAGE        2
 
@@ -49,6 +55,7 @@ typedef struct {
     char *default_disk;
     char *log_level;
     int n_workers;
+    int logout_timeout; /* s; -1: not given */
     gboolean print_options;
     gboolean version;
 } Options;
@@ -59,7 +66,9 @@ typedef struct {
     Service *service;
     Bus *bus;
     gboolean bus_had_name;
+    gboolean is_asking; /* systemd, what is to become of the service */
     gboolean stopping;
+    gboolean is_waiting; /* for initiators to log out */
     int exit_status;
 } Daemon;
 
@@ -74,22 +83,28 @@ on_stopped(gpointer object, const GError *error, gpointer data)
 static gboolean
 on_stop_time(gpointer data)
 {
-    g_critical(
-        "The service did not stop within %d seconds, probably because storage does not answer",
-        STOP_SECONDS);
+    g_critical("The service did not stop in time, probably because storage does not answer");
     _exit(EXIT_FAILURE);
+}
+
+/* @logout_seconds: how long initiators have to log out, 0: they are not asked */
+static void
+stop_asking(Daemon *daemon, guint logout_seconds)
+{
+    if (daemon->stopping)
+        return;
+
+    daemon->stopping = TRUE;
+    daemon->is_waiting = logout_seconds > 0;
+    (void)g_timeout_add_seconds(STOP_SECONDS + logout_seconds, on_stop_time, daemon);
+    service_stop_asking(daemon->service, logout_seconds, on_stopped, daemon);
 }
 
 static void
 stop(Daemon *daemon, int exit_status)
 {
     daemon->exit_status = MAX(daemon->exit_status, exit_status);
-    if (daemon->stopping)
-        return;
-
-    daemon->stopping = TRUE;
-    (void)g_timeout_add_seconds(STOP_SECONDS, on_stop_time, daemon);
-    service_stop(daemon->service, on_stopped, daemon);
+    stop_asking(daemon, 0);
 }
 
 /*
@@ -250,14 +265,45 @@ on_started(gpointer object, const GError *error, gpointer data)
         make_default_disk(daemon);
 }
 
+static void
+on_stop_job(gpointer data, gboolean is_stop)
+{
+    Daemon *daemon = data;
+    int given = daemon->options->logout_timeout;
+
+    daemon->is_asking = FALSE;
+    stop_asking(daemon, is_stop ? (guint)(given >= 0 ? given : LOGOUT_SECONDS) : 0);
+}
+
+static void
+begin_to_stop(Daemon *daemon)
+{
+    int given = daemon->options->logout_timeout;
+
+    if (given != 0 && daemon->bus != NULL && g_getenv("NOTIFY_SOCKET") != NULL) {
+        daemon->is_asking = TRUE;
+        bus_ask_stop_job(daemon->bus, on_stop_job, daemon);
+    } else {
+        stop_asking(daemon, (guint)MAX(given, 0));
+    }
+}
+
+/* The second signal ends the wait for initiators; if that has ended, the process */
 static gboolean
 on_terminate(gpointer data)
 {
     Daemon *daemon = data;
 
-    if (daemon->stopping)
+    if (daemon->is_asking && !daemon->stopping) {
+        stop(daemon, EXIT_SUCCESS);
+    } else if (daemon->is_waiting) {
+        daemon->is_waiting = FALSE;
+        service_stop(daemon->service, on_stopped, daemon);
+    } else if (daemon->stopping) {
         _exit(EXIT_FAILURE);
-    stop(daemon, EXIT_SUCCESS);
+    } else {
+        begin_to_stop(daemon);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -407,6 +453,12 @@ check_options(const Options *options, int argc, GError **ret_error)
             "--workers goes from 0 (as many as there are processors, at most 8) to 64");
         return FALSE;
     }
+    if (options->logout_timeout < -1 || options->logout_timeout > LOGOUT_MAX) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "--logout-timeout goes from 0 (do not ask initiators) to %d seconds",
+                    LOGOUT_MAX);
+        return FALSE;
+    }
     if (options->default_disk != NULL) {
         g_autoptr(BackstoreSpec) spec = parse_default_disk(options->default_disk, ret_error);
 
@@ -439,6 +491,10 @@ parse_options(Options *options, int *argc, char ***argv, GError **ret_error)
         { "default-disk", 0, 0, G_OPTION_ARG_FILENAME, &options->default_disk,
           "Export this sparse file to everybody until the service stops; it is made when it is not there",
           "PATH,SIZE" },
+        { "logout-timeout", 0, 0, G_OPTION_ARG_INT, &options->logout_timeout,
+          "Before the service ends ask initiators to log out, and wait for them so long "
+          "(default: 3 when systemd stops the service for good, else 0)",
+          "SECONDS" },
         { "log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level,
           "What to log: err, warning, notice, info (default) or debug", "LEVEL" },
         { "print-options", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options->print_options,
@@ -513,7 +569,7 @@ print_options(void)
 int
 main(int argc, char **argv)
 {
-    Options options = { 0 };
+    Options options = { .logout_timeout = -1 };
     g_autoptr(GError) error = NULL;
     int level;
     int status;

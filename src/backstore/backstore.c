@@ -461,8 +461,8 @@ backstore_find_extent(int fd, Io *io)
     hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
     /* Who punches a hole there now may make it one of no length: a block it was */
     if (hole >= 0)
-        io->n_mapped = CLAMP(round_up((guint64)hole, block_size), io->offset + block_size, end) -
-                       io->offset;
+        io->n_mapped =
+            CLAMP(round_up((guint64)hole, block_size), io->offset + block_size, end) - io->offset;
     return 0;
 }
 

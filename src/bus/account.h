@@ -13,5 +13,15 @@
 
 extern const OptionTable account_options; /* those, and the common ones */
 
+/* The options of one of several accounts, whose user is an argument */
+extern const OptionTable account_set_options;
+
+/* The users and mutual users of the accounts, a(ss); floating */
+GVariant *account_list(const ModelAccount *accounts);
+
+/* Methods (s user, a{sv} options) that set and remove an account of @owner */
+void account_run_set(Call *call, const ServiceAccountOwner *owner);
+void account_run_remove(Call *call, const ServiceAccountOwner *owner);
+
 /* What is given of an account; it borrows from @options. @user_key: "user", or what it is called there */
 ServiceAccount account_from_options(const Options *options, const char *user_key);

@@ -161,6 +161,12 @@ get_has_mutual_secret(Service *service, gconstpointer object)
     return g_variant_new_boolean(((const ModelAcl *)object)->account.mutual_user[0] != '\0');
 }
 
+static GVariant *
+get_accounts(Service *service, gconstpointer object)
+{
+    return account_list(&((const ModelAcl *)object)->account);
+}
+
 static int
 compare_luns(gconstpointer a, gconstpointer b)
 {
@@ -233,6 +239,28 @@ run_set_authentication(Call *call, gpointer object)
                                    method, &account, &change, call_on_done, call);
 }
 
+static ServiceAccountOwner
+account_owner(const ModelAcl *acl)
+{
+    return (ServiceAccountOwner){ .target_name = acl->target->spec->name, .acl_name = acl->name };
+}
+
+static void
+run_set_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner owner = account_owner(object);
+
+    account_run_set(call, &owner);
+}
+
+static void
+run_remove_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner owner = account_owner(object);
+
+    account_run_remove(call, &owner);
+}
+
 static void
 run_set_read_only(Call *call, gpointer object)
 {
@@ -259,20 +287,21 @@ run_delete(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Target",               get_target,            FALSE },
-    { "Initiator",            get_initiator,         FALSE },
-    { "Group",                get_group,             FALSE },
-    { "Action",               get_action,            FALSE },
-    { "Networks",             get_networks,          FALSE },
-    { "PortalGroups",         get_portal_groups,     FALSE },
-    { "AuthenticationMethod", get_authentication,    FALSE },
-    { "ReadOnly",             get_read_only,         FALSE },
-    { "LunMap",               get_lun_map,           FALSE },
-    { "ChapUser",             get_chap_user,         FALSE },
-    { "HasSecret",            get_has_secret,        FALSE },
-    { "MutualChapUser",       get_mutual_user,       FALSE },
-    { "HasMutualSecret",      get_has_mutual_secret, FALSE },
-    { NULL,                   NULL,                  FALSE },
+    { "Target",               .get = get_target },
+    { "Initiator",            .get = get_initiator },
+    { "Group",                .get = get_group },
+    { "Action",               .get = get_action },
+    { "Networks",             .get = get_networks },
+    { "PortalGroups",         .get = get_portal_groups },
+    { "AuthenticationMethod", .get = get_authentication },
+    { "ReadOnly",             .get = get_read_only },
+    { "LunMap",               .get = get_lun_map },
+    { "ChapUser",             .get = get_chap_user },
+    { "HasSecret",            .get = get_has_secret },
+    { "MutualChapUser",       .get = get_mutual_user },
+    { "HasMutualSecret",      .get = get_has_mutual_secret },
+    { "ChapAccounts",         .get = get_accounts },
+    { 0 },
 };
 
 static const OptionRow delete_rows[] = {
@@ -286,6 +315,8 @@ static const MethodRow methods[] = {
     { "SetLunMap",         NULL,             check_lun_map, run_set_lun_map },
     { "SetSecret",         &account_options, NULL,          run_set_secret },
     { "SetAuthentication", &account_options, NULL,          run_set_authentication },
+    { "SetAccount",        &account_set_options, NULL,      run_set_account },
+    { "RemoveAccount",     NULL,             NULL,          run_remove_account },
     { "SetReadOnly",       NULL,             NULL,          run_set_read_only },
     { "Delete",            &delete_options,  NULL,          run_delete },
     { NULL,                NULL,             NULL,          NULL },

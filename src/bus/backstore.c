@@ -4,11 +4,9 @@
 /* org.lunport1.Backstore: the face of ModelBackstore */
 
 #include "bus/call.h"
-#include "bus/errors.h"
 #include "bus/generated.h"
 #include "bus/get.h"
 #include "bus/path.h"
-#include "bus/text.h"
 #include "util/error.h"
 
 static gpointer
@@ -23,119 +21,7 @@ describe(Call *call, gconstpointer object)
     const ModelBackstore *backstore = object;
 
     call_detail(call, "backstore", backstore->spec->name);
-    call_detail(call, "path", backstore->spec->path);
-}
-
-static GVariant *
-get_name(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->spec->name);
-}
-
-static GVariant *
-get_type(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->spec->type);
-}
-
-static GVariant *
-get_file(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->spec->path);
-}
-
-static GVariant *
-get_size(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_uint64(backstore->size);
-}
-
-static GVariant *
-get_allocated_size(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_uint64(backstore->allocated_size);
-}
-
-static GVariant *
-get_block_size(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_uint32(backstore->block_size);
-}
-
-static GVariant *
-get_physical_block_size(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_uint32(backstore->physical_block_size);
-}
-
-static GVariant *
-get_cache(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->cache);
-}
-
-static GVariant *
-get_read_only(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_boolean(backstore->read_only);
-}
-
-static GVariant *
-get_write_cache(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_boolean(backstore->write_cache);
-}
-
-static GVariant *
-get_unmap(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return g_variant_new_boolean(backstore->can_unmap);
-}
-
-static GVariant *
-get_serial_number(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->serial);
-}
-
-static GVariant *
-get_wwn(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->wwn);
-}
-
-static GVariant *
-get_uuid(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->spec->uuid);
+    call_detail_path(call, "path", backstore->spec->path);
 }
 
 static GVariant *
@@ -147,27 +33,11 @@ get_state(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_device_type(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return text_variant(backstore->spec->device_type);
-}
-
-static GVariant *
 get_medium(Service *service, gconstpointer object)
 {
     const ModelBackstore *backstore = object;
 
     return g_variant_new_string(backstore_medium_to_string(backstore->medium));
-}
-
-static GVariant *
-get_last_error(Service *service, gconstpointer object)
-{
-    const ModelBackstore *backstore = object;
-
-    return errors_variant(backstore->error);
 }
 
 static char *
@@ -251,7 +121,7 @@ check_load_medium(Call *call, gconstpointer object, GError **ret_error)
     const char *path;
 
     g_variant_get_child(call->parameters, 0, "&s", &path);
-    call_detail(call, "medium", path);
+    call_detail_path(call, "medium", path);
     return TRUE;
 }
 
@@ -277,6 +147,28 @@ run_set_read_only(Call *call, gpointer object)
     g_variant_get_child(call->parameters, 0, "b", &read_only);
     service_set_backstore_read_only(call->context->service, backstore->spec->name, read_only,
                                     &change, call_on_done, call);
+}
+
+static void
+run_flush(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+
+    call->planned = g_strdup(PATH_NONE);
+    service_flush_backstore(call->context->service, backstore->spec->name, &change, call_on_job,
+                            call);
+}
+
+static void
+run_verify(Call *call, gpointer object)
+{
+    const ModelBackstore *backstore = object;
+    ChangeOptions change = call_change(call);
+
+    call->planned = g_strdup(PATH_NONE);
+    service_verify_backstore(call->context->service, backstore->spec->name, &change, call_on_job,
+                             call);
 }
 
 static GVariant *
@@ -309,28 +201,28 @@ run_set_faults(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Name",              get_name,                FALSE },
-    { "Type",              get_type,                FALSE },
-    { "Path",              get_file,                FALSE },
-    { "Size",              get_size,                FALSE },
-    { "AllocatedSize",     get_allocated_size,      FALSE },
-    { "BlockSize",         get_block_size,          FALSE },
-    { "PhysicalBlockSize", get_physical_block_size, FALSE },
-    { "Cache",             get_cache,               FALSE },
-    { "ReadOnly",          get_read_only,           FALSE },
-    { "WriteCache",        get_write_cache,         FALSE },
-    { "Unmap",             get_unmap,               FALSE },
-    { "SerialNumber",      get_serial_number,       FALSE },
-    { "Wwn",               get_wwn,                 FALSE },
-    { "Uuid",              get_uuid,                FALSE },
-    { "DeviceType",        get_device_type,         FALSE },
-    { "Medium",            get_medium,              FALSE },
-    { "State",             get_state,               FALSE },
-    { "LastError",         get_last_error,          FALSE },
-    { "Luns",              get_luns,                FALSE },
-    { "Persistent",        get_persistent,          FALSE },
-    { "Faults",            get_faults,              FALSE },
-    { NULL,                NULL,                    FALSE },
+    { "Name",              SPEC_MEMBER(ModelBackstore, name) },
+    { "Type",              SPEC_MEMBER(ModelBackstore, type) },
+    { "Path",              SPEC_MEMBER(ModelBackstore, path) },
+    { "Size",              MEMBER(ModelBackstore, size) },
+    { "AllocatedSize",     MEMBER(ModelBackstore, allocated_size) },
+    { "BlockSize",         MEMBER(ModelBackstore, block_size) },
+    { "PhysicalBlockSize", MEMBER(ModelBackstore, physical_block_size) },
+    { "Cache",             MEMBER(ModelBackstore, cache) },
+    { "ReadOnly",          MEMBER(ModelBackstore, read_only) },
+    { "WriteCache",        MEMBER(ModelBackstore, write_cache) },
+    { "Unmap",             MEMBER(ModelBackstore, can_unmap) },
+    { "SerialNumber",      MEMBER(ModelBackstore, serial) },
+    { "Wwn",               MEMBER(ModelBackstore, wwn) },
+    { "Uuid",              SPEC_MEMBER(ModelBackstore, uuid) },
+    { "DeviceType",        SPEC_MEMBER(ModelBackstore, device_type) },
+    { "Medium",            .get = get_medium },
+    { "State",             .get = get_state },
+    { "LastError",         MEMBER(ModelBackstore, error) },
+    { "Luns",              .get = get_luns },
+    { "Persistent",        .get = get_persistent },
+    { "Faults",            .get = get_faults },
+    { 0 },
 };
 
 static const OptionRow delete_rows[] = {
@@ -359,6 +251,8 @@ static const OptionTable medium_options = { .rows = medium_rows, .with_common = 
 static const MethodRow methods[] = {
     { "Delete",     &delete_options, NULL, run_delete },
     { "Eject",      &medium_options, NULL, run_eject },
+    { "Flush",      &no_options,     NULL, run_flush },
+    { "Verify",     &no_options,     NULL, run_verify },
     { "LoadMedium", &medium_options, check_load_medium, run_load_medium },
     { "Resize",     &resize_options, NULL, run_resize },
     { "SetOffline", &no_options,     NULL, run_set_offline },

@@ -24,6 +24,7 @@
 #include "bus/noun.h"
 #include "bus/path.h"
 #include "bus/settings.h"
+#include "bus/stop-job.h"
 #include "bus/tree.h"
 #include "util/error.h"
 
@@ -377,4 +378,10 @@ bus_free(Bus *bus)
     (void)g_dbus_connection_flush_sync(bus->connection, NULL, NULL);
     g_object_unref(bus->connection);
     g_free(bus);
+}
+
+void
+bus_ask_stop_job(Bus *bus, StopJobDone done, gpointer data)
+{
+    stop_job_ask(bus->connection, done, data);
 }

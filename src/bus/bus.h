@@ -35,3 +35,6 @@ Bus *bus_new(Service *service, const char *kind, const BusListener *listener, gp
 void bus_free(Bus *bus);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Bus, bus_free)
+
+/* Whether systemd stops the service for good; see stop-job.h. Bus and @data live until @done is called. */
+void bus_ask_stop_job(Bus *bus, void (*done)(gpointer data, gboolean is_stop), gpointer data);

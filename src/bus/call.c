@@ -98,6 +98,16 @@ call_detail(Call *call, const char *name, const char *value)
 }
 
 void
+call_detail_path(Call *call, const char *name, const char *path)
+{
+    g_autofree char *plain = NULL;
+
+    if (path != NULL && path[0] != '\0')
+        plain = g_canonicalize_filename(path, "/");
+    call_detail(call, name, plain);
+}
+
+void
 call_detail_number(Call *call, const char *name, guint64 value)
 {
     g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);

@@ -50,6 +50,8 @@ void call_start(gpointer context, Face *face, GDBusMethodInvocation *invocation)
 
 /* Add a detail that rules of polkit can look up; @value may be any bytes or NULL */
 void call_detail(Call *call, const char *name, const char *value);
+void call_detail_path(Call *call, const char *name,
+                      const char *path); /* without “..” and doubled slashes */
 void call_detail_number(Call *call, const char *name, guint64 value);
 
 /* What goes with every change */

@@ -28,14 +28,6 @@ describe(Call *call, gconstpointer object)
 }
 
 static GVariant *
-get_cid(Service *service, gconstpointer object)
-{
-    const ModelConnection *connection = object;
-
-    return g_variant_new_uint16(connection->cid);
-}
-
-static GVariant *
 get_session(Service *service, gconstpointer object)
 {
     const ModelConnection *connection = object;
@@ -94,36 +86,12 @@ get_remote_port(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_header_digest(Service *service, gconstpointer object)
-{
-    const ModelConnection *connection = object;
-
-    return text_variant(connection->header_digest);
-}
-
-static GVariant *
-get_data_digest(Service *service, gconstpointer object)
-{
-    const ModelConnection *connection = object;
-
-    return text_variant(connection->data_digest);
-}
-
-static GVariant *
 get_state(Service *service, gconstpointer object)
 {
     const ModelConnection *connection = object;
     gboolean is_active = connection->session->state == SESSION_ACTIVE;
 
     return g_variant_new_string(is_active ? "full-feature" : "closing");
-}
-
-static GVariant *
-get_established_at(Service *service, gconstpointer object)
-{
-    const ModelConnection *connection = object;
-
-    return g_variant_new_uint64((guint64)connection->established_at);
 }
 
 static void
@@ -138,18 +106,18 @@ run_close(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Cid",           get_cid,            FALSE },
-    { "Session",       get_session,        FALSE },
-    { "Portal",        get_portal,         FALSE },
-    { "LocalAddress",  get_local_address,  FALSE },
-    { "LocalPort",     get_local_port,     FALSE },
-    { "RemoteAddress", get_remote_address, FALSE },
-    { "RemotePort",    get_remote_port,    FALSE },
-    { "HeaderDigest",  get_header_digest,  FALSE },
-    { "DataDigest",    get_data_digest,    FALSE },
-    { "State",         get_state,          FALSE },
-    { "EstablishedAt", get_established_at, FALSE },
-    { NULL,            NULL,               FALSE },
+    { "Cid",           MEMBER(ModelConnection, cid) },
+    { "Session",       .get = get_session },
+    { "Portal",        .get = get_portal },
+    { "LocalAddress",  .get = get_local_address },
+    { "LocalPort",     .get = get_local_port },
+    { "RemoteAddress", .get = get_remote_address },
+    { "RemotePort",    .get = get_remote_port },
+    { "HeaderDigest",  MEMBER(ModelConnection, header_digest) },
+    { "DataDigest",    MEMBER(ModelConnection, data_digest) },
+    { "State",         .get = get_state },
+    { "EstablishedAt", MEMBER(ModelConnection, established_at) },
+    { 0 },
 };
 
 static const MethodRow methods[] = {

@@ -85,7 +85,7 @@ on_get_property(GDBusConnection *connection, const char *sender, const char *pat
         return NULL;
     }
 
-    return noun_find_property(face->noun, name)->get(face->service, object);
+    return noun_get_property(noun_find_property(face->noun, name), face->service, object);
 }
 
 static GDBusInterfaceVTable *
@@ -109,7 +109,8 @@ face_get_properties(GDBusInterfaceSkeleton *skeleton)
     g_variant_builder_init(&builder, G_VARIANT_TYPE_VARDICT);
     for (const PropertyRow *row = face->noun->properties; object != NULL && row->name != NULL;
          row++)
-        g_variant_builder_add(&builder, "{sv}", row->name, row->get(face->service, object));
+        g_variant_builder_add(&builder, "{sv}", row->name,
+                              noun_get_property(row, face->service, object));
 
     return g_variant_builder_end(&builder);
 }
@@ -195,7 +196,7 @@ face_learn(Face *face)
         const PropertyRow *row = &face->noun->properties[i];
 
         if (is_announced(face->noun, row->name))
-            face->announced[i] = g_variant_ref_sink(row->get(face->service, object));
+            face->announced[i] = g_variant_ref_sink(noun_get_property(row, face->service, object));
     }
 }
 
@@ -221,7 +222,7 @@ face_diff(Face *face, gint64 now_us, gboolean *ret_is_late)
 
         if (row->counted)
             face->counted_at_us = now_us;
-        value = g_variant_ref_sink(row->get(face->service, object));
+        value = g_variant_ref_sink(noun_get_property(row, face->service, object));
         if (g_variant_equal(value, face->announced[i]))
             continue;
 

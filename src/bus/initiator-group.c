@@ -26,12 +26,6 @@ describe(Call *call, gconstpointer object)
 }
 
 static GVariant *
-get_name(Service *service, gconstpointer object)
-{
-    return text_variant(((const ModelInitiatorGroup *)object)->spec->name);
-}
-
-static GVariant *
 get_initiators(Service *service, gconstpointer object)
 {
     g_auto(GStrv) words = acl_words_split(((const ModelInitiatorGroup *)object)->spec->initiators);
@@ -75,9 +69,9 @@ run_delete(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Name",       get_name,       FALSE },
-    { "Initiators", get_initiators, FALSE },
-    { NULL,         NULL,           FALSE },
+    { "Name",       SPEC_MEMBER(ModelInitiatorGroup, name) },
+    { "Initiators", .get = get_initiators },
+    { 0 },
 };
 
 static const MethodRow methods[] = {

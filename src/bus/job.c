@@ -52,12 +52,6 @@ dup_object_path(const ModelJob *job)
 }
 
 static GVariant *
-get_operation(Service *service, gconstpointer object)
-{
-    return g_variant_new_string(((const ModelJob *)object)->operation);
-}
-
-static GVariant *
 get_objects(Service *service, gconstpointer object)
 {
     GVariantBuilder builder;
@@ -71,54 +65,6 @@ static GVariant *
 get_state(Service *service, gconstpointer object)
 {
     return g_variant_new_string(job_state_to_string(((const ModelJob *)object)->state));
-}
-
-static GVariant *
-get_progress(Service *service, gconstpointer object)
-{
-    return g_variant_new_double(((const ModelJob *)object)->progress);
-}
-
-static GVariant *
-get_bytes(Service *service, gconstpointer object)
-{
-    return g_variant_new_uint64(((const ModelJob *)object)->bytes);
-}
-
-static GVariant *
-get_rate(Service *service, gconstpointer object)
-{
-    return g_variant_new_uint64(((const ModelJob *)object)->rate);
-}
-
-static GVariant *
-get_started_at(Service *service, gconstpointer object)
-{
-    return g_variant_new_uint64((guint64)((const ModelJob *)object)->started_at);
-}
-
-static GVariant *
-get_expected_end(Service *service, gconstpointer object)
-{
-    return g_variant_new_uint64((guint64)((const ModelJob *)object)->expected_end);
-}
-
-static GVariant *
-get_started_by(Service *service, gconstpointer object)
-{
-    return g_variant_new_uint32(((const ModelJob *)object)->caller_uid);
-}
-
-static GVariant *
-get_cancelable(Service *service, gconstpointer object)
-{
-    return g_variant_new_boolean(((const ModelJob *)object)->is_cancelable);
-}
-
-static GVariant *
-get_error(Service *service, gconstpointer object)
-{
-    return errors_variant(((const ModelJob *)object)->error);
 }
 
 static GVariant *
@@ -180,19 +126,19 @@ job_announce_end(GDBusConnection *connection, const ModelJob *job)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Operation",    get_operation,    FALSE },
-    { "Objects",      get_objects,      FALSE },
-    { "State",        get_state,        FALSE },
-    { "Progress",     get_progress,     FALSE },
-    { "Bytes",        get_bytes,        FALSE },
-    { "Rate",         get_rate,         FALSE },
-    { "StartedAt",    get_started_at,   FALSE },
-    { "ExpectedEnd",  get_expected_end, FALSE },
-    { "StartedByUid", get_started_by,   FALSE },
-    { "Cancelable",   get_cancelable,   FALSE },
-    { "Error",        get_error,        FALSE },
-    { "Result",       get_result,       FALSE },
-    { NULL,           NULL,             FALSE },
+    { "Operation",    MEMBER(ModelJob, operation) },
+    { "Objects",      .get = get_objects },
+    { "State",        .get = get_state },
+    { "Progress",     MEMBER(ModelJob, progress) },
+    { "Bytes",        MEMBER(ModelJob, bytes) },
+    { "Rate",         MEMBER(ModelJob, rate) },
+    { "StartedAt",    MEMBER(ModelJob, started_at) },
+    { "ExpectedEnd",  MEMBER(ModelJob, expected_end) },
+    { "StartedByUid", MEMBER(ModelJob, caller_uid) },
+    { "Cancelable",   MEMBER(ModelJob, is_cancelable) },
+    { "Error",        MEMBER(ModelJob, error) },
+    { "Result",       .get = get_result },
+    { 0 },
 };
 
 static const MethodRow methods[] = {

@@ -27,15 +27,7 @@ describe(Call *call, gconstpointer object)
     call_detail_number(call, "lun", lun->number);
     call_detail(call, "backstore", lun->backstore_name);
     if (lun->backstore != NULL)
-        call_detail(call, "path", lun->backstore->spec->path);
-}
-
-static GVariant *
-get_number(Service *service, gconstpointer object)
-{
-    const ModelLun *lun = object;
-
-    return g_variant_new_uint16(lun->number);
+        call_detail_path(call, "path", lun->backstore->spec->path);
 }
 
 static GVariant *
@@ -53,14 +45,6 @@ get_backstore(Service *service, gconstpointer object)
     const ModelLun *lun = object;
 
     return get_path(path_of_backstore_name(lun->backstore_name));
-}
-
-static GVariant *
-get_read_only(Service *service, gconstpointer object)
-{
-    const ModelLun *lun = object;
-
-    return g_variant_new_boolean(lun->read_only);
 }
 
 static GVariant *
@@ -181,15 +165,15 @@ run_delete(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Number",                get_number,                 FALSE },
-    { "Target",                get_target,                 FALSE },
-    { "Backstore",             get_backstore,              FALSE },
-    { "ReadOnly",              get_read_only,              FALSE },
-    { "State",                 get_state,                  FALSE },
-    { "ReservationType",       get_reservation_type,       FALSE },
-    { "ReservationHolder",     get_reservation_holder,     FALSE },
-    { "ReservationGeneration", get_reservation_generation, FALSE },
-    { NULL,                    NULL,                       FALSE },
+    { "Number",                MEMBER(ModelLun, number) },
+    { "Target",                .get = get_target },
+    { "Backstore",             .get = get_backstore },
+    { "ReadOnly",              MEMBER(ModelLun, read_only) },
+    { "State",                 .get = get_state },
+    { "ReservationType",       .get = get_reservation_type },
+    { "ReservationHolder",     .get = get_reservation_holder },
+    { "ReservationGeneration", .get = get_reservation_generation },
+    { 0 },
 };
 
 static const OptionRow delete_rows[] = {

@@ -302,20 +302,16 @@ make_backstore(const Call *call, GError **ret_error)
     return g_steal_pointer(&spec);
 }
 
-/* A rule sees the path without “..” and doubled slashes */
 static gboolean
 check_create_backstore(Call *call, gconstpointer object, GError **ret_error)
 {
     g_autoptr(BackstoreSpec) spec = make_backstore(call, ret_error);
-    g_autofree char *path = NULL;
 
     if (spec == NULL)
         return FALSE;
 
-    if (spec->path != NULL && spec->path[0] != '\0')
-        path = g_canonicalize_filename(spec->path, "/");
     call_detail(call, "backstore", spec->name);
-    call_detail(call, "path", path);
+    call_detail_path(call, "path", spec->path);
     return TRUE;
 }
 
@@ -717,10 +713,10 @@ check_set_limits(Call *call, gconstpointer object, GError **ret_error)
     g_variant_get(call->parameters, "(a{st}@a{sv})", &iter, NULL);
     while (g_variant_iter_loop(iter, "{&st}", &name, &value)) {
         const SchemaOption *option = limits_spec_find(name);
+        g_autoptr(GVariant) number = g_variant_ref_sink(g_variant_new_uint64(value));
         g_autofree char *shown = NULL;
 
-        if (option != NULL &&
-            schema_set_variant(option, spec, g_variant_new_uint64(value), ret_error))
+        if (option != NULL && schema_set_variant(option, spec, number, ret_error))
             continue;
         if (option == NULL) {
             shown = text_escape(name);
@@ -757,26 +753,27 @@ run_set_limits(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Version",                 get_version,         FALSE },
-    { "Features",                get_features,        FALSE },
-    { "BackstoreTypes",          get_backstore_types, FALSE },
-    { "State",                   get_state,           FALSE },
-    { "StartedAt",               get_started_at,      FALSE },
-    { "ConfigurationGeneration", get_generation,      FALSE },
-    { "TargetCount",             get_target_count,    FALSE },
-    { "SessionCount",            get_session_count,   TRUE },
-    { "FaultyBackstores",        get_faulty,          FALSE },
-    { "Limits",                  get_limits,          FALSE },
-    { "IsnsServer",              isns_get_server,     FALSE },
-    { "IsnsState",               isns_get_state,      FALSE },
-    { "IsnsError",               isns_get_error,      FALSE },
-    { "DefaultTargetNamePrefix", get_name_prefix,     FALSE },
-    { "Problems",                settings_get_problems, FALSE },
-    { "DiscoveryAuthentication", settings_get_discovery_authentication, FALSE },
-    { "DiscoveryChapUser",       settings_get_discovery_user, FALSE },
-    { "DiscoveryMutualChapUser", settings_get_discovery_mutual_user, FALSE },
-    { "ChapAlgorithms",          settings_get_chap_algorithms, FALSE },
-    { NULL,                      NULL,                FALSE },
+    { "Version",                 .get = get_version },
+    { "Features",                .get = get_features },
+    { "BackstoreTypes",          .get = get_backstore_types },
+    { "State",                   .get = get_state },
+    { "StartedAt",               .get = get_started_at },
+    { "ConfigurationGeneration", .get = get_generation },
+    { "TargetCount",             .get = get_target_count },
+    { "SessionCount",            .get = get_session_count, .counted = TRUE },
+    { "FaultyBackstores",        .get = get_faulty },
+    { "Limits",                  .get = get_limits },
+    { "IsnsServer",              .get = isns_get_server },
+    { "IsnsState",               .get = isns_get_state },
+    { "IsnsError",               .get = isns_get_error },
+    { "DefaultTargetNamePrefix", .get = get_name_prefix },
+    { "Problems",                .get = settings_get_problems },
+    { "DiscoveryAuthentication", .get = settings_get_discovery_authentication },
+    { "DiscoveryChapUser",       .get = settings_get_discovery_user },
+    { "DiscoveryMutualChapUser", .get = settings_get_discovery_mutual_user },
+    { "DiscoveryAccounts",       .get = settings_get_discovery_accounts },
+    { "ChapAlgorithms",          .get = settings_get_chap_algorithms },
+    { 0 },
 };
 
 static const MethodRow methods[] = {
@@ -787,6 +784,8 @@ static const MethodRow methods[] = {
     { "CreateInitiatorGroup", NULL,                   initiator_group_check_create, initiator_group_run_create },
     { "ListInitiatorGroups", &get_window_options,     NULL,                      initiator_group_run_list },
     { "SetDiscoveryAuthentication", &account_options, NULL,                      settings_run_set_discovery_authentication },
+    { "SetDiscoveryAccount", &account_set_options,    NULL,                      settings_run_set_discovery_account },
+    { "RemoveDiscoveryAccount", NULL,                 NULL,                      settings_run_remove_discovery_account },
     { "SetChapAlgorithms", NULL,                      NULL,                      settings_run_set_chap_algorithms },
     { "GetStatistics",     NULL,                      check_get_statistics,      run_get_statistics },
     { "ListTargets",       &get_window_options,       NULL,                      run_list_targets },

@@ -4,6 +4,7 @@
 
 #include <gio/gio.h>
 
+#include "bus/member.h"
 #include "bus/options.h"
 #include "control/service.h"
 
@@ -31,9 +32,11 @@ typedef struct {
 } Key;
 
 typedef struct {
-    const char *name;                                         /* NULL ends the table */
-    GVariant *(*get)(Service *service, gconstpointer object); /* floating */
-    gboolean counted;                                         /* announced at most once a second */
+    const char *name; /* NULL ends the table */
+    /* One of both: a member as it stands, by MEMBER() or SPEC_MEMBER(), or what makes a floating value */
+    Member member;
+    GVariant *(*get)(Service *service, gconstpointer object);
+    gboolean counted; /* announced at most once a second */
 } PropertyRow;
 
 typedef struct {
@@ -77,3 +80,6 @@ void noun_check(const Noun *noun);
 
 const MethodRow *noun_find_method(const Noun *noun, const char *name);
 const PropertyRow *noun_find_property(const Noun *noun, const char *name);
+
+/* What the property of @row is now; floating */
+GVariant *noun_get_property(const PropertyRow *row, Service *service, gconstpointer object);

@@ -78,6 +78,8 @@ options_parse(GVariant *values, const OptionTable *table, Options *ret_options, 
     const char *name;
     GVariant *child;
 
+    /* Also when they are refused: options_clear() wipes the secrets among them */
+    ret_options->values = g_variant_ref_sink(values);
     g_variant_iter_init(&iter, values);
     while (g_variant_iter_next(&iter, "{&sv}", &name, &child)) {
         g_autoptr(GVariant) value = child;
@@ -92,7 +94,6 @@ options_parse(GVariant *values, const OptionTable *table, Options *ret_options, 
         }
     }
 
-    ret_options->values = g_variant_ref_sink(values);
     ret_options->persist = TRUE;
     (void)options_get(ret_options, "persist", "b", &ret_options->persist);
     (void)options_get(ret_options, "dry-run", "b", &ret_options->dry_run);

@@ -26,14 +26,6 @@ describe(Call *call, gconstpointer object)
 }
 
 static GVariant *
-get_tag(Service *service, gconstpointer object)
-{
-    const ModelPortalGroup *group = object;
-
-    return g_variant_new_uint16(group->spec->tag);
-}
-
-static GVariant *
 get_targets(Service *service, gconstpointer object)
 {
     const ModelPortalGroup *group = object;
@@ -169,10 +161,10 @@ run_set_alua_state(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Tag",        get_tag,        FALSE },
-    { "Targets",    get_targets,    TRUE },
-    { "Persistent", get_persistent, FALSE },
-    { NULL,         NULL,           FALSE },
+    { "Tag",        SPEC_MEMBER(ModelPortalGroup, tag) },
+    { "Targets",    .get = get_targets, .counted = TRUE },
+    { "Persistent", .get = get_persistent },
+    { 0 },
 };
 
 static const MethodRow methods[] = {

@@ -4,11 +4,9 @@
 /* org.lunport1.Portal: the face of ModelPortal */
 
 #include "bus/call.h"
-#include "bus/errors.h"
 #include "bus/generated.h"
 #include "bus/get.h"
 #include "bus/path.h"
-#include "bus/text.h"
 #include "util/error.h"
 
 static gpointer
@@ -25,38 +23,6 @@ describe(Call *call, gconstpointer object)
 
     call_detail(call, "portal", name);
     call_detail_number(call, "portal-group", portal->group->spec->tag);
-}
-
-static GVariant *
-get_address(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return text_variant(portal->address);
-}
-
-static GVariant *
-get_port(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return g_variant_new_uint16(portal->port);
-}
-
-static GVariant *
-get_interface(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return text_variant(portal->interface);
-}
-
-static GVariant *
-get_announce(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return text_variant(portal->announce);
 }
 
 static GVariant *
@@ -81,22 +47,6 @@ get_state(Service *service, gconstpointer object)
     const ModelPortal *portal = object;
 
     return g_variant_new_string(portal_state_to_string(portal->state));
-}
-
-static GVariant *
-get_last_error(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return errors_variant(portal->error);
-}
-
-static GVariant *
-get_connection_count(Service *service, gconstpointer object)
-{
-    const ModelPortal *portal = object;
-
-    return g_variant_new_uint32(portal->n_connections);
 }
 
 static void
@@ -128,16 +78,16 @@ run_delete(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Address",         get_address,          FALSE },
-    { "Port",            get_port,             FALSE },
-    { "Interface",       get_interface,        FALSE },
-    { "AnnounceAddress", get_announce,         FALSE },
-    { "Group",           get_group,            FALSE },
-    { "Origin",          get_origin,           FALSE },
-    { "State",           get_state,            FALSE },
-    { "LastError",       get_last_error,       FALSE },
-    { "ConnectionCount", get_connection_count, TRUE },
-    { NULL,              NULL,                 FALSE },
+    { "Address",         MEMBER(ModelPortal, address) },
+    { "Port",            MEMBER(ModelPortal, port) },
+    { "Interface",       MEMBER(ModelPortal, interface) },
+    { "AnnounceAddress", MEMBER(ModelPortal, announce) },
+    { "Group",           .get = get_group },
+    { "Origin",          .get = get_origin },
+    { "State",           .get = get_state },
+    { "LastError",       MEMBER(ModelPortal, error) },
+    { "ConnectionCount", MEMBER(ModelPortal, n_connections), .counted = TRUE },
+    { 0 },
 };
 
 static const MethodRow methods[] = {

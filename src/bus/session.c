@@ -32,14 +32,6 @@ describe(Call *call, gconstpointer object)
 }
 
 static GVariant *
-get_tsih(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return g_variant_new_uint16(session->tsih);
-}
-
-static GVariant *
 get_isid(Service *service, gconstpointer object)
 {
     const ModelSession *session = object;
@@ -65,22 +57,6 @@ get_target(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_initiator_name(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return text_variant(session->initiator_name);
-}
-
-static GVariant *
-get_initiator_alias(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return text_variant(session->initiator_alias);
-}
-
-static GVariant *
 get_authentication_method(Service *service, gconstpointer object)
 {
     const ModelSession *session = object;
@@ -89,27 +65,11 @@ get_authentication_method(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_chap_user(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return text_variant(session->chap_user);
-}
-
-static GVariant *
 get_state(Service *service, gconstpointer object)
 {
     const ModelSession *session = object;
 
     return g_variant_new_string(session_state_to_string(session->state));
-}
-
-static GVariant *
-get_established_at(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return g_variant_new_uint64((guint64)session->established_at);
 }
 
 static char *
@@ -124,14 +84,6 @@ get_connections(Service *service, gconstpointer object)
     const ModelSession *session = object;
 
     return get_paths(session->connections, to_connection_path);
-}
-
-static GVariant *
-get_remote_address(Service *service, gconstpointer object)
-{
-    const ModelSession *session = object;
-
-    return text_variant(session->remote_address);
 }
 
 static GVariant *
@@ -187,21 +139,21 @@ run_request_logout(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Tsih",                  get_tsih,                  FALSE },
-    { "Isid",                  get_isid,                  FALSE },
-    { "Type",                  get_type,                  FALSE },
-    { "Target",                get_target,                FALSE },
-    { "InitiatorName",         get_initiator_name,        FALSE },
-    { "InitiatorAlias",        get_initiator_alias,       FALSE },
-    { "AuthenticationMethod",  get_authentication_method, FALSE },
-    { "ChapUser",              get_chap_user,             FALSE },
-    { "State",                 get_state,                 FALSE },
-    { "EstablishedAt",         get_established_at,        FALSE },
-    { "Connections",           get_connections,           FALSE },
-    { "RemoteAddress",         get_remote_address,        FALSE },
-    { "ErrorRecoveryLevel",    get_error_recovery_level,  FALSE },
-    { "Parameters",            get_parameters,            FALSE },
-    { NULL,                    NULL,                      FALSE },
+    { "Tsih",                 MEMBER(ModelSession, tsih) },
+    { "Isid",                 .get = get_isid },
+    { "Type",                 .get = get_type },
+    { "Target",               .get = get_target },
+    { "InitiatorName",        MEMBER(ModelSession, initiator_name) },
+    { "InitiatorAlias",       MEMBER(ModelSession, initiator_alias) },
+    { "AuthenticationMethod", .get = get_authentication_method },
+    { "ChapUser",             MEMBER(ModelSession, chap_user) },
+    { "State",                .get = get_state },
+    { "EstablishedAt",        MEMBER(ModelSession, established_at) },
+    { "Connections",          .get = get_connections },
+    { "RemoteAddress",        MEMBER(ModelSession, remote_address) },
+    { "ErrorRecoveryLevel",   .get = get_error_recovery_level },
+    { "Parameters",           .get = get_parameters },
+    { 0 },
 };
 
 static const OptionRow logout_rows[] = {

@@ -39,6 +39,12 @@ settings_get_discovery_mutual_user(Service *service, gconstpointer object)
 }
 
 GVariant *
+settings_get_discovery_accounts(Service *service, gconstpointer object)
+{
+    return account_list(&((const Model *)object)->discovery_account);
+}
+
+GVariant *
 settings_get_chap_algorithms(Service *service, gconstpointer object)
 {
     g_auto(GStrv) words = acl_words_split(((const Model *)object)->settings->chap_algorithms);
@@ -56,6 +62,22 @@ settings_run_set_discovery_authentication(Call *call, gpointer object)
     g_variant_get(call->parameters, "(&s@a{sv})", &method, NULL);
     service_set_discovery_authentication(call->context->service, method, &account, &change,
                                          call_on_done, call);
+}
+
+void
+settings_run_set_discovery_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner discovery = { 0 };
+
+    account_run_set(call, &discovery);
+}
+
+void
+settings_run_remove_discovery_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner discovery = { 0 };
+
+    account_run_remove(call, &discovery);
 }
 
 void

@@ -9,8 +9,11 @@ GVariant *settings_get_problems(Service *service, gconstpointer manager);
 GVariant *settings_get_discovery_authentication(Service *service, gconstpointer manager);
 GVariant *settings_get_discovery_user(Service *service, gconstpointer manager);
 GVariant *settings_get_discovery_mutual_user(Service *service, gconstpointer manager);
+GVariant *settings_get_discovery_accounts(Service *service, gconstpointer manager);
 GVariant *settings_get_chap_algorithms(Service *service, gconstpointer manager);
 void settings_run_set_discovery_authentication(Call *call, gpointer manager);
+void settings_run_set_discovery_account(Call *call, gpointer manager);
+void settings_run_remove_discovery_account(Call *call, gpointer manager);
 void settings_run_set_chap_algorithms(Call *call, gpointer manager);
 
 /* Manager.LoginRejected: a ServiceRejectionFn on the connection of the bus */

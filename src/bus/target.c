@@ -11,13 +11,13 @@
 #include "bus/account.h"
 #include "bus/acl.h"
 #include "bus/call.h"
-#include "bus/errors.h"
 #include "bus/generated.h"
 #include "bus/get.h"
 #include "bus/job.h"
 #include "bus/path.h"
 #include "bus/text.h"
 #include "model/access-state.h"
+#include "model/group-redirect.h"
 #include "util/error.h"
 
 #define LUN_NUMBER_MAX 16383
@@ -37,43 +37,11 @@ describe(Call *call, gconstpointer object)
 }
 
 static GVariant *
-get_name(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return text_variant(target->spec->name);
-}
-
-static GVariant *
-get_alias(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return text_variant(target->spec->alias);
-}
-
-static GVariant *
-get_enabled(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return g_variant_new_boolean(target->spec->enabled);
-}
-
-static GVariant *
 get_state(Service *service, gconstpointer object)
 {
     const ModelTarget *target = object;
 
     return g_variant_new_string(target_state_to_string(target->state));
-}
-
-static GVariant *
-get_last_error(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return errors_variant(target->error);
 }
 
 static GVariant *
@@ -117,22 +85,6 @@ get_alua_states(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_access_mode(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return text_variant(target->spec->access_mode);
-}
-
-static GVariant *
-get_authentication(Service *service, gconstpointer object)
-{
-    const ModelTarget *target = object;
-
-    return text_variant(target->spec->authentication);
-}
-
-static GVariant *
 get_chap_user(Service *service, gconstpointer object)
 {
     const ModelTarget *target = object;
@@ -165,6 +117,12 @@ get_has_mutual_secret(Service *service, gconstpointer object)
 }
 
 static GVariant *
+get_accounts(Service *service, gconstpointer object)
+{
+    return account_list(&((const ModelTarget *)object)->account);
+}
+
+static GVariant *
 get_parameters(Service *service, gconstpointer object)
 {
     const ModelTarget *target = object;
@@ -191,11 +149,20 @@ get_redirect(Service *service, gconstpointer object)
 }
 
 static GVariant *
-get_session_count(Service *service, gconstpointer object)
+get_group_redirects(Service *service, gconstpointer object)
 {
     const ModelTarget *target = object;
+    g_autoptr(GPtrArray) redirects = group_redirects_parse(target->spec->group_redirects);
+    GVariantBuilder builder;
 
-    return g_variant_new_uint32(target->n_sessions);
+    g_variant_builder_init(&builder, G_VARIANT_TYPE("a(qsb)"));
+    for (guint i = 0; redirects != NULL && i < redirects->len; i++) {
+        const GroupRedirect *redirect = g_ptr_array_index(redirects, i);
+
+        g_variant_builder_add(&builder, "(qsb)", redirect->tag, redirect->address,
+                              redirect->is_permanent);
+    }
+    return g_variant_builder_end(&builder);
 }
 
 static GVariant *
@@ -259,6 +226,36 @@ run_disable(Call *call, gpointer object)
                            &change, call_on_done_without_job, call);
 }
 
+/* The portal group that is given, 0 where none is; FALSE: it is not there */
+static gboolean
+find_redirect_tag(const Call *call, guint16 *ret_tag, GError **ret_error)
+{
+    const char *path;
+    const Key *group;
+
+    *ret_tag = 0;
+    if (!options_get(&call->options, "portal-group", "&o", &path))
+        return TRUE;
+
+    group = tree_find_key(call->context->tree, &portal_group_noun, path, ret_error);
+    if (group != NULL)
+        *ret_tag = (guint16)group->number;
+    return group != NULL;
+}
+
+static gboolean
+check_set_redirect(Call *call, gconstpointer object, GError **ret_error)
+{
+    guint16 tag;
+
+    if (!find_redirect_tag(call, &tag, ret_error))
+        return FALSE;
+
+    if (tag != 0)
+        call_detail_number(call, "portal-group", tag);
+    return TRUE;
+}
+
 static void
 run_set_redirect(Call *call, gpointer object)
 {
@@ -266,9 +263,11 @@ run_set_redirect(Call *call, gpointer object)
     ChangeOptions change = call_change(call);
     const char *address;
     gboolean permanent;
+    guint16 tag;
 
+    (void)find_redirect_tag(call, &tag, NULL);
     g_variant_get(call->parameters, "(&sb@a{sv})", &address, &permanent, NULL);
-    service_set_target_redirect(call->context->service, target->spec->name, address, permanent,
+    service_set_target_redirect(call->context->service, target->spec->name, tag, address, permanent,
                                 &change, call_on_done, call);
 }
 
@@ -318,6 +317,28 @@ run_set_authentication(Call *call, gpointer object)
     g_variant_get(call->parameters, "(&s@a{sv})", &method, NULL);
     service_set_target_authentication(call->context->service, target->spec->name, method, &account,
                                       &change, call_on_done, call);
+}
+
+static ServiceAccountOwner
+account_owner(const ModelTarget *target)
+{
+    return (ServiceAccountOwner){ .target_name = target->spec->name };
+}
+
+static void
+run_set_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner owner = account_owner(object);
+
+    account_run_set(call, &owner);
+}
+
+static void
+run_remove_account(Call *call, gpointer object)
+{
+    const ServiceAccountOwner owner = account_owner(object);
+
+    account_run_remove(call, &owner);
 }
 
 static const Key *
@@ -476,24 +497,26 @@ run_delete(Call *call, gpointer object)
 
 /* clang-format off */
 static const PropertyRow properties[] = {
-    { "Name",         get_name,          FALSE },
-    { "Alias",        get_alias,         FALSE },
-    { "Enabled",      get_enabled,       FALSE },
-    { "State",        get_state,         FALSE },
-    { "LastError",    get_last_error,    FALSE },
-    { "PortalGroups", get_portal_groups, FALSE },
-    { "AluaStates",   get_alua_states,   FALSE },
-    { "AccessMode",   get_access_mode,   FALSE },
-    { "AuthenticationMethod", get_authentication, FALSE },
-    { "HasSecret",    get_has_secret,    FALSE },
-    { "ChapUser",     get_chap_user,     FALSE },
-    { "HasMutualSecret", get_has_mutual_secret, FALSE },
-    { "MutualChapUser", get_mutual_user, FALSE },
-    { "Parameters",   get_parameters,    FALSE },
-    { "Redirect",     get_redirect,      FALSE },
-    { "SessionCount", get_session_count, TRUE },
-    { "Persistent",   get_persistent,    FALSE },
-    { NULL,           NULL,              FALSE },
+    { "Name",                 SPEC_MEMBER(ModelTarget, name) },
+    { "Alias",                SPEC_MEMBER(ModelTarget, alias) },
+    { "Enabled",              SPEC_MEMBER(ModelTarget, enabled) },
+    { "State",                .get = get_state },
+    { "LastError",            MEMBER(ModelTarget, error) },
+    { "PortalGroups",         .get = get_portal_groups },
+    { "AluaStates",           .get = get_alua_states },
+    { "AccessMode",           SPEC_MEMBER(ModelTarget, access_mode) },
+    { "AuthenticationMethod", SPEC_MEMBER(ModelTarget, authentication) },
+    { "HasSecret",            .get = get_has_secret },
+    { "ChapUser",             .get = get_chap_user },
+    { "HasMutualSecret",      .get = get_has_mutual_secret },
+    { "MutualChapUser",       .get = get_mutual_user },
+    { "ChapAccounts",         .get = get_accounts },
+    { "Parameters",           .get = get_parameters },
+    { "Redirect",             .get = get_redirect },
+    { "GroupRedirects",       .get = get_group_redirects },
+    { "SessionCount",         MEMBER(ModelTarget, n_sessions), .counted = TRUE },
+    { "Persistent",           .get = get_persistent },
+    { 0 },
 };
 
 static const OptionRow disable_rows[] = {
@@ -507,6 +530,12 @@ static const OptionRow delete_rows[] = {
     { NULL,    NULL },
 };
 
+static const OptionRow redirect_rows[] = {
+    { "portal-group", "o" },
+    { NULL,           NULL },
+};
+
+static const OptionTable redirect_options = { .rows = redirect_rows, .with_common = TRUE };
 static const OptionTable disable_options = { .rows = disable_rows, .with_common = TRUE };
 static const OptionTable delete_options = { .rows = delete_rows, .with_common = TRUE };
 
@@ -514,10 +543,12 @@ static const MethodRow methods[] = {
     { "Enable",            NULL,                NULL,          run_enable },
     { "Disable",           &disable_options,    check_disable, run_disable },
     { "SetAlias",          NULL,                NULL,          run_set_alias },
-    { "SetRedirect",       NULL,                NULL,          run_set_redirect },
+    { "SetRedirect",       &redirect_options,   check_set_redirect, run_set_redirect },
     { "SetParameters",     NULL,                NULL,          run_set_parameters },
     { "SetAccessMode",     NULL,                NULL,          run_set_access_mode },
     { "SetAuthentication", &account_options,    NULL,          run_set_authentication },
+    { "SetAccount",        &account_set_options, NULL,         run_set_account },
+    { "RemoveAccount",     NULL,                NULL,          run_remove_account },
     { "AddAcl",            &acl_add_options,    acl_check_add, acl_run_add },
     { "ListAcls",          &get_window_options, NULL,          acl_run_list },
     { "AddPortalGroup",    NULL,                check_group,   run_add_portal_group },

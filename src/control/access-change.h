@@ -6,8 +6,15 @@
 #include "iscsi/credentials.h"
 
 /*
- * What operations on access carry: see acl.c and initiator-group.c
+ * What operations on access carry: see accounts.c, acl.c and initiator-group.c
  */
+
+typedef enum {
+    ACCOUNT_MERGE,  /* what is given over the account that is meant; an empty secret removes it */
+    ACCOUNT_SET,    /* that of the user that is given */
+    ACCOUNT_REMOVE, /* the same */
+    ACCOUNT_ONLY,   /* what is given, in the place of all others */
+} AccountEdit;
 
 struct AccessChange {
     char *id;     /* of the rule, or SECRETS_OWN */
@@ -16,13 +23,15 @@ struct AccessChange {
     char *secret;
     char *mutual_user;
     char *mutual_secret;
+    AccountEdit account_edit;
     gboolean replaces; /* a rule for the same initiator */
     gboolean closes_denied;
 
     /* on the way */
     AclSpec *acl;             /* to be added */
     gboolean sets_account;    /* to @credentials */
-    Credentials *credentials; /* NULL: none any more */
+    Credentials *credentials; /* all accounts as they will be; NULL: none any more */
+    Credentials *stored;      /* the same in the file, where they are kept */
     gboolean keeps_account;   /* in the file too */
     gboolean drops_stored;    /* from the file, after all else */
 
@@ -39,5 +48,21 @@ struct AccessChange {
 AccessChange *access_change_new(const char *id, const char *method, const ServiceAccount *account);
 void access_change_free_secret(char *secret);
 
-/* May the account of @owner be changed so? Fills in what follows from it. */
+/* Something is said of an account */
+gboolean access_change_has_account(const AccessChange *change);
+
+/* May the accounts of @owner be changed so? Fills in what follows from it. */
 gboolean access_change_judge(Operation *operation, const char *owner, GError **ret_error);
+
+/* The file of @owner has accounts that are to go from it. To be asked before they are changed. */
+gboolean access_change_drops_stored(const Operation *operation, const char *owner);
+
+/* The accounts of @owner are from now on as was judged */
+void access_change_commit(const Operation *operation, const char *owner);
+
+/* acl.c, initiator-group.c: change the accounts of a target or rule, and of discovery. @change is taken. */
+void acl_change_accounts(Service *service, const char *target_name, AccessChange *change,
+                         const char *what, const ChangeOptions *options, ServiceDoneFn done,
+                         gpointer user_data);
+void settings_change_accounts(Service *service, AccessChange *change, const char *what,
+                              const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);

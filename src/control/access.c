@@ -149,6 +149,7 @@ on_request(AluaRequest *request, gpointer data)
     operation = new_access_operation(service, request->target_name, &options, edit_explicit,
                                      on_explicit_done, request);
     operation->parameters = make_changes(request);
+    operation->of_initiator = TRUE;
     if (operation_submit_now(operation, "SET TARGET PORT GROUPS", operation->name))
         return;
 

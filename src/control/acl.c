@@ -39,128 +39,6 @@ fail_no_rule(const Operation *operation, GError **ret_error)
 }
 
 /*
- * Accounts
- */
-
-static const char *
-pick(const char *given, const char *before)
-{
-    return given != NULL ? given : before;
-}
-
-static gboolean
-is_empty(const char *text)
-{
-    return text != NULL && text[0] == '\0';
-}
-
-/* The account as it will be: what is given over what there is */
-static gboolean
-merge_account(const Operation *operation, const char *owner, GError **ret_error)
-{
-    AccessChange *change = operation->access;
-    const Credentials *before = secrets_find(operation->service, owner, change->id);
-    CredentialsAccount account = { 0 };
-
-    if (before != NULL)
-        account = before->accounts[0];
-    account.user = pick(change->user, account.user);
-    account.secret = pick(change->secret, account.secret);
-    account.mutual_user = pick(change->mutual_user, account.mutual_user);
-    account.mutual_secret = pick(change->mutual_secret, account.mutual_secret);
-    if (is_empty(account.mutual_user) || is_empty(account.mutual_secret))
-        account.mutual_user = account.mutual_secret = NULL;
-
-    if (account.user == NULL || account.user[0] == '\0')
-        return fail_argument("The CHAP user is missing", ret_error);
-    if (account.secret == NULL || account.secret[0] == '\0')
-        return fail_argument("The CHAP secret is missing", ret_error);
-
-    change->credentials = credentials_new(&account, 1, ret_error);
-    return change->credentials != NULL &&
-           secrets_check(operation->service, owner, change->id, change->credentials, ret_error);
-}
-
-static gboolean
-gives_account(const AccessChange *change)
-{
-    return change->user != NULL || change->secret != NULL || change->mutual_user != NULL ||
-           change->mutual_secret != NULL;
-}
-
-gboolean
-access_change_judge(Operation *operation, const char *owner, GError **ret_error)
-{
-    AccessChange *change = operation->access;
-    const char *problem = secrets_find_problem(operation->service, owner);
-    gboolean wants_chap = change->method == NULL || strcmp(change->method, "CHAP") == 0;
-
-    if (!wants_chap && gives_account(change))
-        return fail_argument("A CHAP account only goes with the method CHAP", ret_error);
-
-    change->sets_account = gives_account(change) || change->method != NULL;
-    if (!change->sets_account || !wants_chap)
-        return TRUE;
-    if (problem != NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR,
-                    "The file “secrets/%s” in the state directory cannot be used (%s); restore it "
-                    "or the key, or remove it, and restart the service",
-                    owner, problem);
-        return FALSE;
-    }
-    return (change->method == NULL && is_empty(change->secret)) ||
-           merge_account(operation, owner, ret_error);
-}
-
-void
-access_change_free(AccessChange *change)
-{
-    if (change == NULL)
-        return;
-
-    acl_spec_free(change->acl);
-    initiator_group_spec_free(change->group);
-    initiator_group_spec_free(change->saved_group);
-    settings_spec_free(change->settings);
-    settings_spec_free(change->saved_settings);
-    credentials_unref(change->credentials);
-    g_free(change->id);
-    g_free(change->method);
-    g_free(change->user);
-    g_free(change->mutual_user);
-    access_change_free_secret(change->secret);
-    access_change_free_secret(change->mutual_secret);
-    g_strfreev(change->add);
-    g_strfreev(change->remove);
-    g_free(change);
-}
-
-void
-access_change_free_secret(char *secret)
-{
-    if (secret != NULL)
-        explicit_bzero(secret, strlen(secret));
-    g_free(secret);
-}
-
-AccessChange *
-access_change_new(const char *id, const char *method, const ServiceAccount *account)
-{
-    AccessChange *change = g_new0(AccessChange, 1);
-
-    change->id = g_strdup(id);
-    change->method = g_strdup(method);
-    if (account == NULL)
-        return change;
-
-    change->user = g_strdup(account->user);
-    change->secret = g_strdup(account->secret);
-    change->mutual_user = g_strdup(account->mutual_user);
-    change->mutual_secret = g_strdup(account->mutual_secret);
-    return change;
-}
-
-/*
  * Changes of a target with its accounts
  */
 
@@ -250,14 +128,10 @@ commit(Operation *operation)
     AccessChange *change = operation->access;
     ModelTarget *target = model_find_target(service->model, operation->name);
 
-    change->drops_stored = change->sets_account && change->credentials == NULL &&
-                           change->keeps_account &&
-                           secrets_is_stored(service, operation->name, change->id);
+    change->drops_stored = access_change_drops_stored(operation, operation->name);
     model_set_target(service->model, target, g_steal_pointer(&operation->new_spec),
                      g_steal_pointer(&operation->new_saved));
-    if (change->sets_account)
-        secrets_set(service, operation->name, change->id, change->credentials,
-                    change->keeps_account);
+    access_change_commit(operation, operation->name);
     secrets_describe(service);
     operation_record(operation);
     publish_target_closing(service, target, change->closes_denied, on_published, operation);
@@ -284,8 +158,8 @@ change_access(Operation *operation)
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);
-    else if (change->credentials != NULL && change->keeps_account)
-        secrets_save(operation, operation->name, change->id, change->credentials, save_target);
+    else if (change->stored != NULL && change->keeps_account)
+        secrets_save(operation, operation->name, change->id, change->stored, save_target);
     else
         save_target(operation);
 }
@@ -316,7 +190,9 @@ set_option(SchemaScope scope, const char *key, gpointer spec, const char *text, 
 static gboolean
 edit_target_method(const Operation *operation, TargetSpec *spec, GError **ret_error)
 {
-    return set_option(SCHEMA_TARGET, "Authentication", spec, operation->access->method, ret_error);
+    const char *method = operation->access->method;
+
+    return method == NULL || set_option(SCHEMA_TARGET, "Authentication", spec, method, ret_error);
 }
 
 void
@@ -381,7 +257,7 @@ run_add(Operation *operation)
     AclSpec *acl = change->acl;
     GError *error = NULL;
 
-    if (gives_account(change) && strcmp(acl->authentication, "Target") == 0)
+    if (access_change_has_account(change) && strcmp(acl->authentication, "Target") == 0)
         (void)set_option(SCHEMA_ACL, "Authentication", acl, "CHAP", NULL);
     change->method = g_strdup(acl->authentication);
     if (strcmp(change->method, "CHAP") == 0 && change->secret == NULL)
@@ -405,6 +281,7 @@ service_add_acl(Service *service, const char *target_name, const AclSpec *spec, 
     Operation *operation = operation_new(service, options, run_add, done, user_data);
 
     change->acl = acl_spec_dup(spec);
+    change->account_edit = ACCOUNT_ONLY;
     change->replaces = (flags & SERVICE_ACL_REPLACE) != 0;
     change->closes_denied = (flags & SERVICE_ACL_TERMINATE) != 0;
     submit(operation, target_name, change, edit_add, "AddAcl");
@@ -440,7 +317,7 @@ edit_read_only(const Operation *operation, TargetSpec *spec, GError **ret_error)
     return TRUE;
 }
 
-/* @method NULL: an account is set, or its secret removed; the latter lets nobody in */
+/* @method NULL: an account is set, or one removed; the latter may let nobody in */
 static gboolean
 edit_acl_method(const Operation *operation, TargetSpec *spec, GError **ret_error)
 {
@@ -451,7 +328,7 @@ edit_acl_method(const Operation *operation, TargetSpec *spec, GError **ret_error
         return FALSE;
     if (change->method != NULL)
         return set_option(SCHEMA_ACL, "Authentication", acl, change->method, ret_error);
-    return change->credentials == NULL ||
+    return change->account_edit == ACCOUNT_REMOVE || change->credentials == NULL ||
            set_option(SCHEMA_ACL, "Authentication", acl, "CHAP", ret_error);
 }
 
@@ -500,7 +377,18 @@ service_set_acl_authentication(Service *service, const char *target_name, const 
            "SetAclAuthentication");
 }
 
-/* Its account goes with it */
+void
+acl_change_accounts(Service *service, const char *target_name, AccessChange *change,
+                    const char *what, const ChangeOptions *options, ServiceDoneFn done,
+                    gpointer user_data)
+{
+    Operation *operation = operation_new(service, options, change_access, done, user_data);
+
+    submit(operation, target_name, change,
+           change->id[0] == '\0' ? edit_target_method : edit_acl_method, what);
+}
+
+/* Its accounts go with it */
 void
 service_delete_acl(Service *service, const char *target_name, const char *acl_name,
                    gboolean terminate_sessions, const ChangeOptions *options, ServiceDoneFn done,

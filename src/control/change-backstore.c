@@ -231,11 +231,6 @@ owns_file(const ModelBackstore *backstore)
 static gboolean
 check_delete(Operation *operation, const ModelBackstore *backstore, GError **ret_error)
 {
-    if (backstore == NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no backstore “%s”", operation->name);
-        return FALSE;
-    }
     if (backstore->luns->len > 0) {
         const ModelLun *lun = g_ptr_array_index(backstore->luns, 0);
 
@@ -277,11 +272,10 @@ commit_delete(Operation *operation)
 static void
 run_delete(Operation *operation)
 {
-    const ModelBackstore *backstore =
-        model_find_backstore(operation->service->model, operation->name);
     GError *error = NULL;
+    const ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (!check_delete(operation, backstore, &error))
+    if (backstore == NULL || !check_delete(operation, backstore, &error))
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);
@@ -312,11 +306,6 @@ service_delete_backstore(Service *service, const char *name, gboolean delete_fil
 static gboolean
 check_set_offline(const Operation *operation, const ModelBackstore *backstore, GError **ret_error)
 {
-    if (backstore == NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no backstore “%s”", operation->name);
-        return FALSE;
-    }
     if (operation->flag && strcmp(backstore->spec->type, "ram") == 0) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
                     "Backstore “%s” is memory, which would be lost when it is closed",
@@ -329,10 +318,10 @@ check_set_offline(const Operation *operation, const ModelBackstore *backstore, G
 static void
 run_set_offline(Operation *operation)
 {
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
     GError *error = NULL;
+    ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (!check_set_offline(operation, backstore, &error)) {
+    if (backstore == NULL || !check_set_offline(operation, backstore, &error)) {
         operation_fail(operation, error);
         return;
     }

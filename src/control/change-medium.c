@@ -20,24 +20,9 @@
 #include "model/schema.h"
 #include "util/error.h"
 
-/* Found again at each step. The operation holds it, so it is there. */
-static ModelBackstore *
-get_backstore(const Operation *operation)
-{
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
-
-    g_assert(backstore != NULL);
-    return backstore;
-}
-
 static gboolean
 check_change(Operation *operation, const ModelBackstore *backstore, GError **ret_error)
 {
-    if (backstore == NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no backstore “%s”", operation->name);
-        return FALSE;
-    }
     if (!backstore_spec_can_change_medium(backstore->spec)) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
                     "Backstore “%s” is not a removable file or device", operation->name);
@@ -81,7 +66,7 @@ on_ejected(Lu *lu, LuEjectResult result, gpointer data)
 static void
 hide_medium(Operation *operation, OperationFn after, OperationFn failed)
 {
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
 
     operation->after = after;
     operation->next = failed;
@@ -133,7 +118,7 @@ on_old_loaded(Lu *lu, gpointer data)
 static void
 give_back(Operation *operation)
 {
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
 
     if (storage_get_store(backstore) == NULL)
         on_old_loaded(NULL, operation);
@@ -160,7 +145,7 @@ on_path_saved(const GError *error, gpointer data)
 static void
 save_path(Operation *operation, OperationFn commit)
 {
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
     g_autoptr(BackstoreSpec) spec = NULL;
 
     operation->after = commit;
@@ -188,7 +173,7 @@ close_new(Operation *operation)
 static void
 commit_load(Operation *operation)
 {
-    ModelBackstore *backstore = get_backstore(operation);
+    ModelBackstore *backstore = operation_get_backstore(operation);
 
     take_path(operation, backstore);
     storage_load(operation->service->storage, backstore, operation->store,
@@ -226,11 +211,10 @@ on_new_opened(Backstore *store, guint64 allocated_size, const GError *error, gpo
 static gboolean
 prepare_load(Operation *operation, GError **ret_error)
 {
-    const ModelBackstore *backstore =
-        model_find_backstore(operation->service->model, operation->name);
+    const ModelBackstore *backstore = operation_find_backstore(operation, ret_error);
     const SchemaOption *path = schema_find_key(SCHEMA_BACKSTORE, "Path");
 
-    if (!check_change(operation, backstore, ret_error))
+    if (backstore == NULL || !check_change(operation, backstore, ret_error))
         return FALSE;
 
     operation->backstore_spec = backstore_spec_dup(backstore->spec);
@@ -278,7 +262,7 @@ service_load_medium(Service *service, const char *name, const char *path, gboole
 static void
 commit_eject(Operation *operation)
 {
-    ModelBackstore *backstore = get_backstore(operation);
+    ModelBackstore *backstore = operation_get_backstore(operation);
 
     take_path(operation, backstore);
     operation_record(operation);
@@ -300,11 +284,10 @@ save_eject(Operation *operation)
 static void
 run_eject(Operation *operation)
 {
-    const ModelBackstore *backstore =
-        model_find_backstore(operation->service->model, operation->name);
     GError *error = NULL;
+    const ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (!check_change(operation, backstore, &error)) {
+    if (backstore == NULL || !check_change(operation, backstore, &error)) {
         operation_fail(operation, error);
         return;
     }

@@ -32,6 +32,14 @@ run_close(Operation *operation)
         return;
     }
 
+    /* The last one takes the session with it */
+    if (operation->flag && session->connections->len > 1) {
+        iscsi_service_close_connection(service->iscsi, tsih, (guint16)operation->id,
+                                       "it was closed by the administrator");
+        operation_wait_for_connection(operation, tsih, (guint16)operation->id, finish_nothing);
+        return;
+    }
+
     session->state = SESSION_CLOSING;
     model_changed(service->model, MODEL_SESSION, session);
     iscsi_service_close_session(service->iscsi, tsih, "it was ended by the administrator");
@@ -57,7 +65,6 @@ service_terminate_session(Service *service, guint16 tsih, const ChangeOptions *o
                      "TerminateSession", NULL);
 }
 
-/* A session has one connection, so it ends with it */
 void
 service_close_connection(Service *service, guint16 tsih, guint16 cid, const ChangeOptions *options,
                          ServiceDoneFn done, gpointer user_data)

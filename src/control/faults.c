@@ -360,14 +360,11 @@ commit(Operation *operation, ModelBackstore *backstore, FaultSet *set)
 static void
 run_set_faults(Operation *operation)
 {
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
     g_autoptr(FaultSet) set = NULL;
     GError *error = NULL;
+    ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (backstore == NULL)
-        operation_fail(operation, g_error_new(LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                                              "There is no backstore “%s”", operation->name));
-    else if (!parse_rules(operation->parameters, &set, &error))
+    if (backstore == NULL || !parse_rules(operation->parameters, &set, &error))
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);

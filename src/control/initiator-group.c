@@ -337,9 +337,22 @@ service_delete_initiator_group(Service *service, const char *name, const ChangeO
  */
 
 static void
-on_settings_published(gpointer operation)
+finish_settings(Operation *operation)
 {
-    if (operation != NULL)
+    operation_finish(operation, NULL);
+}
+
+/* The end of an account is written when nobody gets in by it any more */
+static void
+on_settings_published(gpointer data)
+{
+    Operation *operation = data;
+
+    if (operation == NULL)
+        return;
+    if (operation->access->drops_stored)
+        secrets_save(operation, SECRETS_DISCOVERY, SECRETS_OWN, NULL, finish_settings);
+    else
         operation_finish(operation, NULL);
 }
 
@@ -379,32 +392,19 @@ settings_publish(Service *service)
 }
 
 static void
-drop_secret(Operation *operation)
-{
-    publish_settings(operation->service, operation);
-}
-
-/* Nobody gets in by an account that has gone, so its file may go before the rest is in effect */
-static void
 commit_settings(Operation *operation)
 {
     Service *service = operation->service;
     AccessChange *change = operation->access;
     ModelOrigin origin = service->model->settings_origin;
-    gboolean drops = change->sets_account && change->credentials == NULL && change->keeps_account &&
-                     secrets_is_stored(service, SECRETS_DISCOVERY, SECRETS_OWN);
 
+    change->drops_stored = access_change_drops_stored(operation, SECRETS_DISCOVERY);
     model_set_settings(service->model, g_steal_pointer(&change->settings),
                        g_steal_pointer(&change->saved_settings), origin);
-    if (change->sets_account)
-        secrets_set(service, SECRETS_DISCOVERY, SECRETS_OWN, change->credentials,
-                    change->keeps_account);
+    access_change_commit(operation, SECRETS_DISCOVERY);
     secrets_describe(service);
     operation_record(operation);
-    if (drops)
-        secrets_save(operation, SECRETS_DISCOVERY, SECRETS_OWN, NULL, drop_secret);
-    else
-        publish_settings(service, operation);
+    publish_settings(service, operation);
 }
 
 static void
@@ -425,6 +425,8 @@ edit_settings(const Operation *operation, SettingsSpec *spec, GError **ret_error
     if (method != NULL)
         return schema_set_text(schema_find_key(SCHEMA_SETTINGS, "DiscoveryAuthentication"), spec,
                                method, ret_error);
+    if (operation->text == NULL)
+        return TRUE;
     return schema_set_text(schema_find_key(SCHEMA_SETTINGS, "ChapAlgorithms"), spec,
                            operation->text, ret_error);
 }
@@ -457,7 +459,8 @@ prepare_settings(Operation *operation, GError **ret_error)
         return FALSE;
     }
     change->settings = settings_spec_dup(model->settings);
-    if ((change->method != NULL && !access_change_judge(operation, SECRETS_DISCOVERY, ret_error)) ||
+    if ((operation->text == NULL &&
+         !access_change_judge(operation, SECRETS_DISCOVERY, ret_error)) ||
         !edit_settings(operation, change->settings, ret_error) ||
         !check_algorithms(operation, ret_error) ||
         !operation_may_change(operation, model->settings_origin, "The service", ret_error))
@@ -478,8 +481,8 @@ run_settings(Operation *operation)
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);
-    else if (change->credentials != NULL && change->keeps_account)
-        secrets_save(operation, SECRETS_DISCOVERY, SECRETS_OWN, change->credentials, save_settings);
+    else if (change->stored != NULL && change->keeps_account)
+        secrets_save(operation, SECRETS_DISCOVERY, SECRETS_OWN, change->stored, save_settings);
     else
         save_settings(operation);
 }
@@ -489,11 +492,21 @@ service_set_discovery_authentication(Service *service, const char *method,
                                      const ServiceAccount *account, const ChangeOptions *options,
                                      ServiceDoneFn done, gpointer user_data)
 {
+    AccessChange *change = access_change_new(SECRETS_OWN, method, account);
+
+    settings_change_accounts(service, change, "SetDiscoveryAuthentication", options, done,
+                             user_data);
+}
+
+void
+settings_change_accounts(Service *service, AccessChange *change, const char *what,
+                         const ChangeOptions *options, ServiceDoneFn done, gpointer user_data)
+{
     Operation *operation = operation_new(service, options, run_settings, done, user_data);
 
-    operation->access = access_change_new(SECRETS_OWN, method, account);
+    operation->access = change;
     operation_hold(operation, MODEL_SETTINGS, SETTINGS_NAME);
-    operation_submit(operation, "SetDiscoveryAuthentication", method);
+    operation_submit(operation, what, change->method);
 }
 
 void

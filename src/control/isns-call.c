@@ -6,8 +6,11 @@
  *
  * One TCP connection, kept open between questions, so that the end of the server is noticed when it
  * happens. All waiting is poll() with the cancellable beside the socket. Of an answer only its status
- * and the registration period are of interest; the rest is counted and dropped. What comes that was
- * not asked for is skipped, a bounded number of messages.
+ * and the registration period are of interest; the rest is counted and dropped.
+ *
+ * A server may ask on this connection too whether we are there (Entity Status Inquiry), and tell of
+ * changes (State Change Notification); RFC 4171 2.9.1. Both are answered, because a server forgets who
+ * does not answer. All else that was not asked for is skipped, a bounded number of messages.
  */
 
 #include "control/isns-call.h"
@@ -22,7 +25,12 @@
 #include "util/fd.h"
 
 #define PDUS_MAX      256 /* of one answer, with what is skipped */
+#define FLAG_CLIENT   0x8000
 #define FLAG_LAST_PDU 0x0800
+#define FLAG_WHOLE    0x0c00 /* the first PDU and the last */
+
+#define FUNCTION_NOTIFICATION 0x0008
+#define FUNCTION_INQUIRY      0x000d
 
 static guint32
 get_be(const guint8 *where, guint n)
@@ -226,6 +234,79 @@ isns_call_parse(const guint8 *payload, gsize size, IsnsAnswer *ret_answer)
     return at == size;
 }
 
+static void
+put_be(guint8 *where, guint n, guint32 value)
+{
+    for (guint i = 0; i < n; i++)
+        where[i] = (guint8)(value >> (8 * (n - 1 - i)));
+}
+
+/* How much of @payload goes back: all of an inquiry (RFC 4171 5.7.5.13), of a notification its first
+ * attribute, to whom it was sent (5.7.5.8) */
+static gsize
+echo_size(guint32 function, const guint8 *payload, gsize size)
+{
+    gsize first;
+
+    if (function == FUNCTION_INQUIRY)
+        return size;
+    if (size < 8)
+        return 0;
+    first = 8 + (gsize)get_be(payload + 4, 4);
+    return first <= size ? first : 0;
+}
+
+/* FALSE: the link fails */
+static gboolean
+answer_request(const IsnsLink *link, const guint8 *header, const guint8 *payload, gsize size,
+               gint64 deadline, GError **ret_error)
+{
+    guint32 function = get_be(header + 2, 2);
+    g_autoptr(GByteArray) message = g_byte_array_new();
+    guint8 head[ISNS_HEADER_SIZE + 4] = { 0 };
+    gsize echo;
+
+    if ((function != FUNCTION_INQUIRY && function != FUNCTION_NOTIFICATION) ||
+        (get_be(header + 6, 2) & FLAG_WHOLE) != FLAG_WHOLE)
+        return TRUE;
+
+    echo = MIN(echo_size(function, payload, size), ISNS_MESSAGE_MAX - 4);
+    put_be(head, 2, 1);
+    put_be(head + 2, 2, function | ISNS_ANSWER);
+    put_be(head + 4, 2, (guint32)(4 + echo));
+    put_be(head + 6, 2, FLAG_CLIENT | FLAG_WHOLE);
+    put_be(head + 8, 2, get_be(header + 8, 2));
+    g_byte_array_append(message, head, sizeof(head));
+    g_byte_array_append(message, payload, (guint)echo);
+    return send_all(link, message->data, message->len, deadline, ret_error);
+}
+
+/* The next PDU; @data has room for any payload */
+static gboolean
+receive_pdu(const IsnsLink *link, guint8 *header, guint8 *data, gint64 deadline, GError **ret_error)
+{
+    if (!receive_all(link, header, ISNS_HEADER_SIZE, deadline, ret_error))
+        return FALSE;
+    if (get_be(header, 2) != 1)
+        return fail(ret_error, LUNPORT_ERROR_FAILED, "It does not speak iSNS");
+    return receive_all(link, data, get_be(header + 4, 2), deadline, ret_error);
+}
+
+gboolean
+isns_link_serve(IsnsLink *link)
+{
+    gint64 deadline = g_get_monotonic_time() + ISNS_ANSWER_SECONDS * G_TIME_SPAN_SECOND;
+    g_autofree guint8 *data = g_malloc(G_MAXUINT16);
+    guint8 header[ISNS_HEADER_SIZE];
+
+    if (receive_pdu(link, header, data, deadline, NULL) &&
+        answer_request(link, header, data, get_be(header + 4, 2), deadline, NULL))
+        return TRUE;
+
+    isns_link_close(link);
+    return FALSE;
+}
+
 /* All PDUs of the answer to question @link->xid of @function */
 static GByteArray *
 receive_answer(const IsnsLink *link, guint32 function, gint64 deadline, GError **ret_error)
@@ -237,14 +318,10 @@ receive_answer(const IsnsLink *link, guint32 function, gint64 deadline, GError *
     for (guint i = 0; i < PDUS_MAX; i++) {
         guint size;
 
-        if (!receive_all(link, header, sizeof(header), deadline, ret_error))
+        if (!receive_pdu(link, header, data, deadline, ret_error))
             return NULL;
         size = get_be(header + 4, 2);
-        if (get_be(header, 2) != 1) {
-            (void)fail(ret_error, LUNPORT_ERROR_FAILED, "It does not speak iSNS");
-            return NULL;
-        }
-        if (!receive_all(link, data, size, deadline, ret_error))
+        if (!answer_request(link, header, data, size, deadline, ret_error))
             return NULL;
         if (get_be(header + 2, 2) != (function | ISNS_ANSWER) || get_be(header + 8, 2) != link->xid)
             continue;

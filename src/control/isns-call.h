@@ -38,6 +38,10 @@ gboolean isns_link_is_open(const IsnsLink *link);
 gboolean isns_link_ask(IsnsLink *link, GByteArray *message, IsnsAnswer *ret_answer,
                        GError **ret_error);
 
+/* Something has come that was not asked for: take one message, and answer it if it is an inquiry or a
+ * notification. FALSE: it was the end, and the link is closed. */
+gboolean isns_link_serve(IsnsLink *link);
+
 /* For the answers of registrations and queries: FALSE where it is none. For tests. */
 gboolean isns_call_parse(const guint8 *payload, gsize size, IsnsAnswer *ret_answer);
 const char *isns_call_status_to_string(guint32 status);

@@ -434,7 +434,8 @@ work(Isns *isns)
         report(isns, ISNS_UNAVAILABLE, error->message);
 }
 
-/* Until there is a plan, the server goes, or it is time. Returns whether the server has gone. */
+/* Until there is a plan, the server goes or says something, or it is time. What it says may be that we
+ * are not registered any more, so it is asked then. Returns whether the server has gone. */
 static gboolean
 rest(Isns *isns, int seconds)
 {
@@ -443,11 +444,7 @@ rest(Isns *isns, int seconds)
     gboolean is_open = isns_link_is_open(&isns->link);
 
     (void)poll(fds, is_open ? 2 : 1, seconds < 0 ? -1 : seconds * 1000);
-    /* Nothing was asked, so this is the end of the connection */
-    if (!is_open || fds[1].revents == 0)
-        return FALSE;
-    isns_link_close(&isns->link);
-    return TRUE;
+    return is_open && fds[1].revents != 0 && !isns_link_serve(&isns->link);
 }
 
 static gpointer

@@ -137,6 +137,29 @@ on_opened(Service *service, const IscsiEvent *event)
     systemd_update(service->systemd);
 }
 
+/* Another connection of a session */
+static void
+on_connection_opened(Service *service, const IscsiEvent *event)
+{
+    ModelSession *session = model_find_session(service->model, event->tsih);
+
+    if (session != NULL)
+        model_take_connection(service->model, make_connection(service, session, event));
+}
+
+/* The session goes on */
+static void
+on_connection_closed(Service *service, const IscsiEvent *event)
+{
+    ModelSession *session = model_find_session(service->model, event->tsih);
+    ModelConnection *connection =
+        session != NULL ? model_find_connection(session, event->cid) : NULL;
+
+    if (connection != NULL)
+        model_remove_connection(service->model, connection);
+    operation_check_waits(service);
+}
+
 static void
 on_closed(Service *service, const IscsiEvent *event)
 {
@@ -186,6 +209,12 @@ observe_event(const IscsiEvent *event, gpointer data)
         break;
     case ISCSI_EVENT_SESSION_CLOSED:
         on_closed(service, event);
+        break;
+    case ISCSI_EVENT_CONNECTION_OPENED:
+        on_connection_opened(service, event);
+        break;
+    case ISCSI_EVENT_CONNECTION_CLOSED:
+        on_connection_closed(service, event);
         break;
     case ISCSI_EVENT_LOGIN_REFUSED:
         count_refused(service, event);

@@ -274,6 +274,13 @@ operation_report_save_failure(const GError *error)
     log_event(EVENT_SAVE_FAILED, fields);
 }
 
+/* What initiators can do again and again is not logged each time */
+static gboolean
+may_log(const Operation *operation)
+{
+    return !operation->of_initiator || peer_log_admit_unknown(operation->service->peer_log);
+}
+
 static void
 on_saved(const GError *error, gpointer data)
 {
@@ -284,7 +291,8 @@ on_saved(const GError *error, gpointer data)
         return;
     }
 
-    operation_report_save_failure(error);
+    if (may_log(operation))
+        operation_report_save_failure(error);
     operation_fail(operation, g_error_copy(error));
 }
 
@@ -312,9 +320,29 @@ operation_record(Operation *operation)
                                 { NULL, NULL } };
 
     model_bump_generation(operation->service->model);
-    if (!operation->internal)
+    if (!operation->internal && may_log(operation))
         log_event(EVENT_CONFIGURATION_CHANGED, fields);
     systemd_update(operation->service->systemd);
+}
+
+ModelBackstore *
+operation_find_backstore(const Operation *operation, GError **ret_error)
+{
+    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
+
+    if (backstore == NULL)
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                    "There is no backstore “%s”", operation->name);
+    return backstore;
+}
+
+ModelBackstore *
+operation_get_backstore(const Operation *operation)
+{
+    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
+
+    g_assert(backstore != NULL);
+    return backstore;
 }
 
 gboolean
@@ -345,10 +373,14 @@ static gboolean
 wait_is_over(const Operation *operation)
 {
     const Model *model = operation->service->model;
+    const ModelSession *session;
     const ModelTarget *target;
 
-    if (operation->wait_tsih != 0)
-        return model_find_session(model, operation->wait_tsih) == NULL;
+    if (operation->wait_tsih != 0) {
+        session = model_find_session(model, operation->wait_tsih);
+        return session == NULL || (operation->wait_is_connection &&
+                                   model_find_connection(session, operation->wait_cid) == NULL);
+    }
     if (operation->wait_target == NULL)
         return FALSE;
 
@@ -374,6 +406,14 @@ operation_wait_for_session(Operation *operation, guint16 tsih, OperationFn next)
     operation->wait_tsih = tsih;
     operation->next = next;
     (void)end_wait(operation);
+}
+
+void
+operation_wait_for_connection(Operation *operation, guint16 tsih, guint16 cid, OperationFn next)
+{
+    operation->wait_is_connection = TRUE;
+    operation->wait_cid = cid;
+    operation_wait_for_session(operation, tsih, next);
 }
 
 void

@@ -18,9 +18,10 @@
 #include "control/service-private.h"
 #include "util/log.h"
 
-#define WINDOW    (60 * G_USEC_PER_SEC)
-#define PEERS_MAX 1024
-#define STRANGERS "other addresses"
+#define WINDOW     (60 * G_USEC_PER_SEC)
+#define PEERS_MAX  1024
+#define STRANGERS  "other addresses"
+#define INITIATORS "initiators"
 
 typedef struct {
     const char *address; /* the key */
@@ -129,15 +130,12 @@ find_peer(PeerLog *log, const char *address, gint64 now)
     return peer;
 }
 
-gboolean
-peer_log_admit(PeerLog *log, const Address *remote)
+static gboolean
+admit(PeerLog *log, const char *address)
 {
-    char address[ADDRESS_TEXT_MAX];
     gint64 now = g_get_monotonic_time();
-    Peer *peer;
+    Peer *peer = find_peer(log, address, now);
 
-    address_format_host(remote, address, sizeof(address));
-    peer = find_peer(log, address, now);
     if (is_over(peer, now)) {
         summarize(peer);
         *peer = (Peer){ .address = peer->address, .begin = now };
@@ -151,4 +149,19 @@ peer_log_admit(PeerLog *log, const Address *remote)
     if (log->timer == 0)
         log->timer = g_timeout_add_seconds(60, on_minute, log);
     return FALSE;
+}
+
+gboolean
+peer_log_admit(PeerLog *log, const Address *remote)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    address_format_host(remote, address, sizeof(address));
+    return admit(log, address);
+}
+
+gboolean
+peer_log_admit_unknown(PeerLog *log)
+{
+    return admit(log, INITIATORS);
 }

@@ -18,16 +18,6 @@
 #include "control/service-private.h"
 #include "util/error.h"
 
-/* Found again at each step. The operation holds it, so it is there. */
-static ModelBackstore *
-get_backstore(const Operation *operation)
-{
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
-
-    g_assert(backstore != NULL);
-    return backstore;
-}
-
 static void
 end(Operation *operation)
 {
@@ -39,7 +29,7 @@ static void
 commit(Operation *operation)
 {
     Service *service = operation->service;
-    ModelBackstore *backstore = get_backstore(operation);
+    ModelBackstore *backstore = operation_get_backstore(operation);
 
     backstore->spec->read_only = operation->flag;
     backstore->read_only = operation->flag;
@@ -74,7 +64,7 @@ on_told(Lu *lu, gboolean success, gpointer data)
 static void
 on_reopened(Operation *operation)
 {
-    ModelBackstore *backstore = get_backstore(operation);
+    ModelBackstore *backstore = operation_get_backstore(operation);
 
     if (operation->error == NULL) {
         commit(operation);
@@ -90,12 +80,6 @@ static gboolean
 check(Operation *operation, const ModelBackstore *backstore, GError **ret_error)
 {
     g_autoptr(BackstoreSpec) spec = NULL;
-
-    if (backstore == NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no backstore “%s”", operation->name);
-        return FALSE;
-    }
 
     if (!operation->flag && backstore_spec_is_cdrom(backstore->spec)) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NOT_SUPPORTED,
@@ -141,10 +125,10 @@ change(Operation *operation, ModelBackstore *backstore)
 static void
 run_set_read_only(Operation *operation)
 {
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
     GError *error = NULL;
+    ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (!check(operation, backstore, &error))
+    if (backstore == NULL || !check(operation, backstore, &error))
         operation_fail(operation, error);
     else if (operation->options.dry_run)
         operation_finish(operation, NULL);

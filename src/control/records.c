@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "control/service-private.h"
+#include "util/error.h"
 
 typedef struct {
     Service *service;
@@ -46,7 +47,7 @@ on_saved(const GError *error, gpointer data)
     if (error == NULL)
         replace(save->service, save->record, lu_name(save->persist->lu),
                 g_steal_pointer(&save->text));
-    else
+    else if (peer_log_admit_unknown(save->service->peer_log))
         operation_report_save_failure(error);
     lu_persisted(save->persist, error == NULL);
     g_free(save->text);
@@ -123,6 +124,11 @@ records_check(const Service *service, const char *name, GError **ret_error)
 {
     const char *text = find(service, STORE_ERASURES, name);
 
+    if (service->unreadable[STORE_ERASURES] != NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "What was to be erased is not known: %s", service->unreadable[STORE_ERASURES]);
+        return FALSE;
+    }
     return text == NULL || lu_check_erase(text, strlen(text), ret_error);
 }
 
@@ -145,14 +151,33 @@ records_forget(Service *service, const char *name)
     }
 }
 
+void
+records_note_unreadable(Service *service, StoreRecord record, const GError *error)
+{
+    if (error == NULL)
+        return;
+
+    operation_report_save_failure(error);
+    service->unreadable[record] = g_strdup(error->message);
+}
+
+gboolean
+records_is_ours(const StoreEntry *entry)
+{
+    if (entry->name == NULL)
+        configure_report(entry->path, "It has not the name of a backstore");
+    return entry->name != NULL;
+}
+
 static void
 take_entries(Service *service, StoreRecord record, GPtrArray *entries, const GError *error)
 {
-    if (error != NULL)
-        operation_report_save_failure(error);
+    records_note_unreadable(service, record, error);
     for (guint i = 0; i < entries->len; i++) {
         const StoreEntry *entry = g_ptr_array_index(entries, i);
 
+        if (!records_is_ours(entry))
+            continue;
         /* One that cannot be read is as bad as one that is damaged */
         replace(service, record, entry->name, g_strdup(entry->text != NULL ? entry->text : ""));
     }
@@ -182,6 +207,8 @@ records_deinit(Service *service)
 {
     for (guint record = STORE_ERASURES; record < STORE_N_RECORDS; record++)
         g_clear_pointer(&service->records[record], g_hash_table_unref);
+    for (guint record = 0; record < STORE_N_RECORDS; record++)
+        g_free(service->unreadable[record]);
 }
 
 void

@@ -27,13 +27,21 @@ is_name(const char *text)
 static char *
 cure_authentication(const IscsiEvent *event, const ModelTarget *target, const ModelAcl *rule)
 {
+    const char *more = event->remedy == LOGIN_REMEDY_MUTUAL ? " --mutual-user=USER" : "";
+
+    if (event->remedy == LOGIN_REMEDY_INITIATOR)
+        return NULL;
+    if (event->remedy == LOGIN_REMEDY_ALGORITHM)
+        return g_strdup("lunctl chap algorithms ALGORITHM...");
     if (event->discovery)
-        return g_strdup("lunctl discovery auth chap --chap-user=USER");
+        return g_strdup_printf("lunctl discovery auth chap --chap-user=USER%s", more);
     if (target == NULL)
         return NULL;
     if (rule != NULL && strcmp(model_acl_spec(rule)->authentication, "CHAP") == 0)
-        return g_strdup_printf("lunctl access secret %s '%s'", target->spec->name, rule->name);
-    return g_strdup_printf("lunctl target auth %s chap --chap-user=USER", target->spec->name);
+        return g_strdup_printf("lunctl access secret %s '%s'%s", target->spec->name, rule->name,
+                               more);
+    return g_strdup_printf("lunctl target auth %s chap --chap-user=USER%s", target->spec->name,
+                           more);
 }
 
 static char *
@@ -50,7 +58,7 @@ make_cure(const IscsiEvent *event, const ModelTarget *target, const ModelAcl *ru
                                    event->initiator_name);
         return NULL;
     case LOGIN_STATUS_NOT_FOUND:
-        return g_strdup("lunctl target list");
+        return target == NULL ? g_strdup("lunctl target list") : NULL;
     case LOGIN_STATUS_SERVICE_UNAVAILABLE:
         return target != NULL && !target->spec->enabled
                    ? g_strdup_printf("lunctl target enable %s", target->spec->name)

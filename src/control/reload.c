@@ -88,6 +88,21 @@ report_stays(const char *name, const char *why)
  * Changes
  */
 
+/* A portal that the file still has, with the same interface; else it is closed, and perhaps opened anew */
+static gboolean
+follow_portal(Service *service, ModelPortal *portal, const PortalSpec *spec)
+{
+    if (spec == NULL || strcmp(spec->interface, portal->interface) != 0)
+        return FALSE;
+    if (strcmp(spec->announce, portal->announce) == 0)
+        return TRUE;
+
+    g_free(portal->announce);
+    portal->announce = g_strdup(spec->announce);
+    model_changed(service->model, MODEL_PORTAL, portal);
+    return TRUE;
+}
+
 static void
 change_group(Service *service, ModelPortalGroup *group, StoreEntry *entry)
 {
@@ -97,7 +112,8 @@ change_group(Service *service, ModelPortalGroup *group, StoreEntry *entry)
         ModelPortal *portal = g_ptr_array_index(group->portals, i - 1);
 
         if (portal->origin != group->origin ||
-            portal_group_spec_find(saved, portal->address, portal->port) != NULL)
+            follow_portal(service, portal,
+                          portal_group_spec_find(saved, portal->address, portal->port)))
             continue;
         listener_close(portal);
         model_remove_portal(service->model, portal);

@@ -134,7 +134,8 @@ on_saved(const GError *error, gpointer data)
     if (error == NULL) {
         replace(save->service, lu_name(save->persist->lu), save->kept);
     } else {
-        operation_report_save_failure(error);
+        if (peer_log_admit_unknown(save->service->peer_log))
+            operation_report_save_failure(error);
         kept_free(save->kept);
     }
     answer(save->service, save->persist, error == NULL);
@@ -186,6 +187,12 @@ reservations_check(const Service *service, const char *name, GError **ret_error)
 {
     const Kept *kept = g_hash_table_lookup(service->reservations, name);
 
+    if (service->unreadable[STORE_RESERVATIONS] != NULL) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                    "Which reservations are kept is not known: %s",
+                    service->unreadable[STORE_RESERVATIONS]);
+        return FALSE;
+    }
     return kept == NULL || lu_check_reservations(kept->text, strlen(kept->text), ret_error);
 }
 
@@ -212,13 +219,15 @@ on_loaded(GPtrArray *entries, const GError *error, gpointer data)
 {
     Service *service = data;
 
-    if (error != NULL)
-        operation_report_save_failure(error);
+    records_note_unreadable(service, STORE_RESERVATIONS, error);
     for (guint i = 0; i < entries->len; i++) {
         const StoreEntry *entry = g_ptr_array_index(entries, i);
-        /* One that cannot be read is as bad as one that is damaged */
-        Kept *kept = kept_new(entry->text != NULL ? entry->text : "");
+        Kept *kept;
 
+        if (!records_is_ours(entry))
+            continue;
+        /* One that cannot be read is as bad as one that is damaged */
+        kept = kept_new(entry->text != NULL ? entry->text : "");
         kept->is_loaded = kept->is_stored = TRUE;
         replace(service, entry->name, kept);
     }

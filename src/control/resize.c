@@ -22,16 +22,6 @@
 #include "control/service-private.h"
 #include "util/error.h"
 
-/* Found again at each step. The operation holds it, so it is there. */
-static ModelBackstore *
-get_backstore(const Operation *operation)
-{
-    ModelBackstore *backstore = model_find_backstore(operation->service->model, operation->name);
-
-    g_assert(backstore != NULL);
-    return backstore;
-}
-
 static gboolean
 check_smaller(const Operation *operation, const ModelBackstore *backstore, guint64 size,
               GError **ret_error)
@@ -49,11 +39,6 @@ check_smaller(const Operation *operation, const ModelBackstore *backstore, guint
 static gboolean
 check_resize(Operation *operation, const ModelBackstore *backstore, GError **ret_error)
 {
-    if (backstore == NULL) {
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no backstore “%s”", operation->name);
-        return FALSE;
-    }
     if (backstore->state != BACKSTORE_ONLINE || storage_get_store(backstore) == NULL) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR,
                     "Backstore “%s” is not online", operation->name);
@@ -90,7 +75,7 @@ end(Operation *operation)
 static void
 commit(Operation *operation)
 {
-    ModelBackstore *backstore = get_backstore(operation);
+    ModelBackstore *backstore = operation_get_backstore(operation);
     guint64 spec_size = get_spec_size(operation, backstore->spec);
     gboolean differs = backstore->spec->size != spec_size;
 
@@ -130,7 +115,7 @@ static void
 on_grown_told(Lu *lu, gboolean success, gpointer data)
 {
     Operation *operation = data;
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
 
     (void)lu;
     if (success)
@@ -147,7 +132,7 @@ on_grown(const GError *error, gpointer data)
 {
     Operation *operation = data;
     Service *service = operation->service;
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
     GError *smaller = NULL;
 
     if (error != NULL) {
@@ -181,7 +166,7 @@ static void
 on_cut(const GError *error, gpointer data)
 {
     Operation *operation = data;
-    const ModelBackstore *backstore = get_backstore(operation);
+    const ModelBackstore *backstore = operation_get_backstore(operation);
 
     if (error == NULL) {
         commit(operation);
@@ -200,8 +185,8 @@ on_cut_told(Lu *lu, gboolean success, gpointer data)
 
     (void)lu;
     if (success)
-        storage_resize(operation->service->storage, get_backstore(operation), operation->new_size,
-                       on_cut, operation);
+        storage_resize(operation->service->storage, operation_get_backstore(operation),
+                       operation->new_size, on_cut, operation);
     else
         fail_erasing(operation);
 }
@@ -210,10 +195,10 @@ static void
 run_resize(Operation *operation)
 {
     Service *service = operation->service;
-    const ModelBackstore *backstore = model_find_backstore(service->model, operation->name);
     GError *error = NULL;
+    const ModelBackstore *backstore = operation_find_backstore(operation, &error);
 
-    if (!check_resize(operation, backstore, &error)) {
+    if (backstore == NULL || !check_resize(operation, backstore, &error)) {
         operation_fail(operation, error);
     } else if (operation->options.dry_run) {
         operation_finish(operation, NULL);

@@ -33,7 +33,7 @@
 #define KEY_FILE_MAX (64 * 1024)
 #define N_TEXTS      5 /* of a record: id, user, secret, mutual user, mutual secret */
 
-/* An account of an owner; NULL: none */
+/* The accounts of an owner or of one of its rules; NULL: none */
 typedef struct {
     char *id;
     Credentials *now;
@@ -50,6 +50,7 @@ struct Secrets {
     GHashTable *owners; /* name to Owner */
     SealKey *key;       /* NULL: files are not sealed */
     char *key_problem;  /* there is a credential that cannot be used */
+    char *load_problem; /* what files there are is not known */
     gboolean told_plain;
 };
 
@@ -166,6 +167,7 @@ secrets_free(Secrets *secrets)
     g_hash_table_unref(secrets->owners);
     seal_key_free(secrets->key);
     g_free(secrets->key_problem);
+    g_free(secrets->load_problem);
     g_free(secrets);
 }
 
@@ -183,12 +185,12 @@ secrets_find(const Service *service, const char *owner, const char *id)
     return entry != NULL ? entry->now : NULL;
 }
 
-gboolean
-secrets_is_stored(const Service *service, const char *owner, const char *id)
+Credentials *
+secrets_find_stored(const Service *service, const char *owner, const char *id)
 {
     const Entry *entry = find_entry(find_owner(service, owner), id);
 
-    return entry != NULL && entry->stored != NULL;
+    return entry != NULL ? entry->stored : NULL;
 }
 
 const char *
@@ -196,17 +198,28 @@ secrets_find_problem(const Service *service, const char *owner)
 {
     const Owner *found = find_owner(service, owner);
 
-    return found != NULL ? found->problem : NULL;
+    if (found != NULL && found->problem != NULL)
+        return found->problem;
+    return service->secrets->load_problem;
+}
+
+static gboolean
+is_same_secret(const char *one, const char *other)
+{
+    return other != NULL && strlen(one) == strlen(other) &&
+           CRYPTO_memcmp(one, other, strlen(one)) == 0;
 }
 
 static gboolean
 secrets_meet(const Credentials *a, const Credentials *b)
 {
-    const char *one = a->accounts[0].secret;
-    const char *other = b->accounts[0].mutual_secret;
-
-    return other != NULL && strlen(one) == strlen(other) &&
-           CRYPTO_memcmp(one, other, strlen(one)) == 0;
+    for (guint i = 0; i < a->n_accounts; i++) {
+        for (guint j = 0; j < b->n_accounts; j++) {
+            if (is_same_secret(a->accounts[i].secret, b->accounts[j].mutual_secret))
+                return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 gboolean
@@ -231,7 +244,7 @@ secrets_check(const Service *service, const char *owner, const char *id,
 }
 
 /*
- * The bytes of a file: records of N_TEXTS texts, each with a zero behind it
+ * The bytes of a file: one record an account, of N_TEXTS texts, each with a zero behind it
  */
 
 static gsize
@@ -241,10 +254,8 @@ text_size(const char *text)
 }
 
 static void
-record_texts(const char *id, const Credentials *credentials, const char *texts[N_TEXTS])
+record_texts(const char *id, const CredentialsAccount *account, const char *texts[N_TEXTS])
 {
-    const CredentialsAccount *account = &credentials->accounts[0];
-
     texts[0] = id;
     texts[1] = account->user;
     texts[2] = account->secret;
@@ -253,25 +264,29 @@ record_texts(const char *id, const Credentials *credentials, const char *texts[N
 }
 
 static gsize
-record_size(const char *id, const Credentials *credentials)
+records_size(const char *id, const Credentials *credentials)
 {
     const char *texts[N_TEXTS];
     gsize size = 0;
 
-    record_texts(id, credentials, texts);
-    for (guint i = 0; i < N_TEXTS; i++)
-        size += text_size(texts[i]);
+    for (guint i = 0; i < credentials->n_accounts; i++) {
+        record_texts(id, &credentials->accounts[i], texts);
+        for (guint j = 0; j < N_TEXTS; j++)
+            size += text_size(texts[j]);
+    }
     return size;
 }
 
 static char *
-put_record(char *place, const char *id, const Credentials *credentials)
+put_records(char *place, const char *id, const Credentials *credentials)
 {
     const char *texts[N_TEXTS];
 
-    record_texts(id, credentials, texts);
-    for (guint i = 0; i < N_TEXTS; i++)
-        place = stpcpy(place, texts[i] != NULL ? texts[i] : "") + 1;
+    for (guint i = 0; i < credentials->n_accounts; i++) {
+        record_texts(id, &credentials->accounts[i], texts);
+        for (guint j = 0; j < N_TEXTS; j++)
+            place = stpcpy(place, texts[j] != NULL ? texts[j] : "") + 1;
+    }
     return place;
 }
 
@@ -279,7 +294,7 @@ put_record(char *place, const char *id, const Credentials *credentials)
 static guint8 *
 encode(const Owner *owner, const char *id, const Credentials *credentials, gsize *ret_size)
 {
-    gsize size = credentials != NULL ? record_size(id, credentials) : 0;
+    gsize size = credentials != NULL ? records_size(id, credentials) : 0;
     char *data;
     char *place;
 
@@ -287,17 +302,17 @@ encode(const Owner *owner, const char *id, const Credentials *credentials, gsize
         const Entry *entry = g_ptr_array_index(owner->entries, i);
 
         if (entry->stored != NULL && strcmp(entry->id, id) != 0)
-            size += record_size(entry->id, entry->stored);
+            size += records_size(entry->id, entry->stored);
     }
     data = place = g_malloc0(size + 1);
     for (guint i = 0; owner != NULL && i < owner->entries->len; i++) {
         const Entry *entry = g_ptr_array_index(owner->entries, i);
 
         if (entry->stored != NULL && strcmp(entry->id, id) != 0)
-            place = put_record(place, entry->id, entry->stored);
+            place = put_records(place, entry->id, entry->stored);
     }
     if (credentials != NULL)
-        (void)put_record(place, id, credentials);
+        (void)put_records(place, id, credentials);
     *ret_size = size;
     return (guint8 *)data;
 }
@@ -320,8 +335,8 @@ static gboolean
 decode_record(Owner *owner, const char **data, const char *end, GError **ret_error)
 {
     const char *texts[N_TEXTS];
+    g_autoptr(Credentials) credentials = NULL;
     CredentialsAccount account;
-    Credentials *credentials;
     Entry *entry;
 
     for (guint i = 0; i < N_TEXTS; i++) {
@@ -339,14 +354,13 @@ decode_record(Owner *owner, const char **data, const char *end, GError **ret_err
         .mutual_user = texts[3][0] != '\0' ? texts[3] : NULL,
         .mutual_secret = texts[4][0] != '\0' ? texts[4] : NULL,
     };
-    credentials = credentials_new(&account, 1, ret_error);
+    entry = need_entry(owner, texts[0]);
+    credentials = credentials_with(entry->stored, &account, ret_error);
     if (credentials == NULL)
         return FALSE;
 
-    entry = need_entry(owner, texts[0]);
     replace(&entry->now, credentials);
     replace(&entry->stored, credentials);
-    credentials_unref(credentials);
     return TRUE;
 }
 
@@ -433,8 +447,11 @@ on_loaded(GPtrArray *entries, const GError *error, gpointer data)
 {
     Service *service = data;
 
-    if (error != NULL)
+    /* Else the next change of an account would write over others */
+    if (error != NULL) {
+        service->secrets->load_problem = g_strdup(error->message);
         operation_report_save_failure(error);
+    }
     for (guint i = 0; i < entries->len; i++) {
         const StoreEntry *file = g_ptr_array_index(entries, i);
 
@@ -458,8 +475,17 @@ secrets_save(Operation *operation, const char *owner, const char *id, Credential
              OperationFn next)
 {
     Service *service = operation->service;
+    const char *problem = service->secrets->key_problem;
     GError *error = NULL;
-    char *text = make_text(service, owner, id, credentials, &error);
+    char *text = NULL;
+
+    /* Who has given a key does not want to find secrets on the disk because it is too short */
+    if (credentials != NULL && problem != NULL)
+        g_set_error(&error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR,
+                    "The key of secrets cannot be used, and without it nothing is stored: %s",
+                    problem);
+    else
+        text = make_text(service, owner, id, credentials, &error);
 
     if (error != NULL)
         operation_fail(operation, error);
@@ -467,21 +493,33 @@ secrets_save(Operation *operation, const char *owner, const char *id, Credential
         operation_save_record(operation, STORE_SECRETS, owner, text, next);
 }
 
+/* Where there is nothing any more no entry is */
+static void
+drop_if_empty(Owner *owner, Entry *entry)
+{
+    if (entry->now == NULL && entry->stored == NULL)
+        (void)g_ptr_array_remove(owner->entries, entry);
+}
+
 void
-secrets_set(Service *service, const char *owner, const char *id, Credentials *credentials,
-            gboolean keeps)
+secrets_set(Service *service, const char *owner, const char *id, Credentials *credentials)
 {
     Owner *found = need_owner(service->secrets, owner);
     Entry *entry = need_entry(found, id);
 
     replace(&entry->now, credentials);
-    if (!keeps)
-        return;
+    drop_if_empty(found, entry);
+}
+
+void
+secrets_set_stored(Service *service, const char *owner, const char *id, Credentials *credentials)
+{
+    Owner *found = need_owner(service->secrets, owner);
+    Entry *entry = need_entry(found, id);
 
     replace(&entry->stored, credentials);
     found->is_plain = service->secrets->key == NULL;
-    if (entry->now == NULL && entry->stored == NULL)
-        (void)g_ptr_array_remove(found->entries, entry);
+    drop_if_empty(found, entry);
 }
 
 void
@@ -506,10 +544,17 @@ describe_account(const Service *service, const char *owner, const char *id, Mode
                  gboolean *ret_changed)
 {
     const Credentials *credentials = secrets_find(service, owner, id);
-    const CredentialsAccount *found = credentials != NULL ? &credentials->accounts[0] : NULL;
+    guint n = credentials != NULL ? credentials->n_accounts : 0;
+    g_autofree const char **users = g_new0(const char *, n + 1);
+    g_autofree const char **mutual_users = g_new0(const char *, n + 1);
 
-    if (model_set_account(account, found != NULL ? found->user : NULL,
-                          found != NULL ? found->mutual_user : NULL))
+    for (guint i = 0; i < n; i++) {
+        const char *mutual = credentials->accounts[i].mutual_user;
+
+        users[i] = credentials->accounts[i].user;
+        mutual_users[i] = mutual != NULL ? mutual : "";
+    }
+    if (model_set_account(account, users, mutual_users))
         *ret_changed = TRUE;
 }
 

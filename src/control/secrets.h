@@ -8,7 +8,7 @@
 /*
  * The CHAP accounts of the service: in memory, and in files of their own
  *
- * An owner is a target, by its name, or discovery. It has an account of its own (the empty id) and one
+ * An owner is a target, by its name, or discovery. It has accounts of its own (the empty id) and some
  * for each of its access rules (by their names). All of an owner are in one file.
  */
 
@@ -21,14 +21,14 @@ void secrets_free(Secrets *secrets);
 /* Ask for what is stored: it is there before anything that is asked of the store later */
 void secrets_load(Service *service);
 
-/* The account, or NULL; borrowed. Nobody gets in by one that is not there. */
+/* The accounts, or NULL; borrowed. Nobody gets in by one that is not there. */
 Credentials *secrets_find(const Service *service, const char *owner, const char *id);
 
 /* Why the stored accounts of @owner cannot be used and must not be written over; or NULL */
 const char *secrets_find_problem(const Service *service, const char *owner);
 
-/* Whether a rule or the owner has an account in the file */
-gboolean secrets_is_stored(const Service *service, const char *owner, const char *id);
+/* The same as the file has them */
+Credentials *secrets_find_stored(const Service *service, const char *owner, const char *id);
 
 /**
  * secrets_check() - may @credentials be one of the accounts of @owner?
@@ -42,9 +42,12 @@ gboolean secrets_check(const Service *service, const char *owner, const char *id
 void secrets_save(Operation *operation, const char *owner, const char *id, Credentials *credentials,
                   OperationFn next);
 
-/* They are in effect from now on; @keeps: and stored */
-void secrets_set(Service *service, const char *owner, const char *id, Credentials *credentials,
-                 gboolean keeps);
+/* They are in effect from now on */
+void secrets_set(Service *service, const char *owner, const char *id, Credentials *credentials);
+
+/* And these are in the file */
+void secrets_set_stored(Service *service, const char *owner, const char *id,
+                        Credentials *credentials);
 
 /* The owner has gone; @keeps: its file stays */
 void secrets_forget(Service *service, const char *owner, gboolean keeps);

@@ -33,9 +33,11 @@
  *     faults.c         trouble on purpose
  *     access.c         asymmetric access states, also at the wish of initiators
  *     acl.c            access rules and authentication of targets
+ *     accounts.c       what a change does to CHAP accounts
  *     initiator-group.c  groups of initiators, discovery, algorithms of CHAP
  *     secrets.c        CHAP accounts, in memory and in sealed files
  *     seal.c           how a file is sealed
+ *     storage-verify.c jobs that read all of a store, or flush it
  *     rejection.c      refused logins: what to do about them
  *     configure.c      from key files to the model
  *     reload.c         the same while the service runs
@@ -92,6 +94,7 @@ struct Service {
     Storage *storage;
     GHashTable *reservations;             /* backstore to the last state of its reservations */
     GHashTable *records[STORE_N_RECORDS]; /* of the others: backstore to text */
+    char *unreadable[STORE_N_RECORDS];    /* which records there are is not known: why */
     Secrets *secrets;
     ServiceRejectionFn rejection_fn; /* or NULL */
     gpointer rejection_data;
@@ -106,7 +109,9 @@ struct Service {
 
     gboolean started; /* accepting has begun */
     gboolean stopping;
-    gboolean closing; /* the data plane is being taken down */
+    gboolean closing;       /* the data plane is being taken down */
+    guint logout_seconds;   /* initiators are asked to log out before, and have so long */
+    guint32 logout_request; /* 0: nobody is waited for */
     gboolean stopped;
     guint n_closing;  /* backstores still to be closed */
     Operation *start; /* ends when the service runs */
@@ -131,7 +136,8 @@ struct Operation {
     ChangeOptions options; /* its operation text is the one below */
     char *what;
     char *keys[OPERATION_KEYS_MAX]; /* objects that it holds; "target/" and '*' is every target */
-    gboolean internal; /* runs also while the service stops; does not count as a change */
+    gboolean internal;     /* runs also while the service stops; does not count as a change */
+    gboolean of_initiator; /* asked for by one: there is a limit to what it makes us log */
     gboolean running;
     OperationFn run;
     ServiceDoneFn done;
@@ -168,7 +174,9 @@ struct Operation {
     Backstore *store;             /* open, and not yet in the model */
     guint64 allocated_size;
     guint64 new_size;
-    guint16 wait_tsih; /* until this session has gone */
+    guint16 wait_tsih;           /* until this session has gone */
+    gboolean wait_is_connection; /* or only its connection of wait_cid */
+    guint16 wait_cid;
     char *wait_target; /* until this target has no sessions */
 };
 
@@ -205,12 +213,20 @@ void operation_reserve_if_kept(Operation *operation, ModelKind kind, gboolean ha
 /* Count and audit a change that has been made to the model */
 void operation_record(Operation *operation);
 
+/* The backstore that operation->name names; or NULL with NO_SUCH_OBJECT */
+ModelBackstore *operation_find_backstore(const Operation *operation, GError **ret_error);
+
+/* The same again at a later step: the operation holds it, so it is there */
+ModelBackstore *operation_get_backstore(const Operation *operation);
+
 /* May an object of @origin be changed as the options say? Sets operation->keeps. */
 gboolean operation_may_change(Operation *operation, ModelOrigin origin, const char *what,
                               GError **ret_error);
 
 /* Go on with @next when the session (or all of the target) has gone, perhaps at once */
 void operation_wait_for_session(Operation *operation, guint16 tsih, OperationFn next);
+void operation_wait_for_connection(Operation *operation, guint16 tsih, guint16 cid,
+                                   OperationFn next);
 void operation_wait_for_target(Operation *operation, const char *target_name, OperationFn next);
 void operation_check_waits(Service *service); /* a session has gone */
 
@@ -219,6 +235,16 @@ gboolean operation_is_any_running(const Service *service);
 
 /* change-target.c: replace the spec of a target by an edited copy, in file, model and data plane */
 void change_target(Operation *operation);
+
+/* The target has sessions; @cure says what can be done about it. FALSE. */
+gboolean change_target_fail_busy(const ModelTarget *target, const char *cure, GError **ret_error);
+
+/* An operation that holds the target, whose name need not be normalised */
+Operation *change_target_operation_new(Service *service, const char *name,
+                                       const ChangeOptions *options, OperationFn run,
+                                       ServiceDoneFn done, gpointer user_data);
+
+/* The same for an edit: change_target() is what it runs */
 Operation *change_target_new(Service *service, const char *name, const ChangeOptions *options,
                              TargetEditFn edit, ServiceDoneFn done, gpointer user_data);
 
@@ -248,7 +274,7 @@ void initiator_groups_drop(Service *service,
                            const GPtrArray *entries); /* that have no file any more */
 
 /*
- * storage.c
+ * storage.c, storage-*.c
  */
 
 Storage *storage_new(Service *service);
@@ -379,13 +405,14 @@ void memory_stop(Service *service);
 PeerLog *peer_log_new(guint entries_a_minute); /* of each address */
 void peer_log_free(PeerLog *log);
 gboolean peer_log_admit(PeerLog *log, const Address *peer); /* FALSE: not logged, counted */
+gboolean peer_log_admit_unknown(PeerLog *log); /* the same for some initiator, whoever it was */
 
 Systemd *systemd_new(Service *service, gboolean enabled);
 void systemd_free(Systemd *systemd);
 void systemd_loading(Systemd *systemd); /* start takes a while: extend the timeout until ready */
 void systemd_ready(Systemd *systemd);
-void systemd_stopping(Systemd *systemd);
-void systemd_update(Systemd *systemd); /* the status text may have changed */
+void systemd_stopping(Systemd *systemd, guint seconds); /* initiators are waited for so long */
+void systemd_update(Systemd *systemd);                  /* the status text may have changed */
 
 void configure_load(Service *service, IscsiDoneFn done, gpointer user_data); /* at start */
 
@@ -429,3 +456,7 @@ void records_load(Service *service);
 gboolean records_check(const Service *service, const char *name, GError **ret_error);
 void records_fill(Service *service, const ModelBackstore *backstore, LuConfig *config);
 void records_forget(Service *service, const char *name);
+
+/* Of all records: the folder could not be read (or, NULL, could); the file may be one of ours */
+void records_note_unreadable(Service *service, StoreRecord record, const GError *error);
+gboolean records_is_ours(const StoreEntry *entry);

@@ -482,6 +482,16 @@ on_sessions_ended(gpointer data)
     storage_wait_left(service->storage, on_backstore_closed, service);
 }
 
+/* Who was asked to log out has gone, or was dropped */
+static void
+on_logged_out(gpointer data)
+{
+    Service *service = data;
+
+    service->logout_request = 0;
+    iscsi_service_stop(service->iscsi, on_sessions_ended, service);
+}
+
 void
 service_go_on_stopping(Service *service)
 {
@@ -489,24 +499,46 @@ service_go_on_stopping(Service *service)
         return;
 
     service->closing = TRUE;
-    iscsi_service_stop(service->iscsi, on_sessions_ended, service);
+    if (service->logout_seconds > 0 && service->model->sessions->len > 0)
+        service->logout_request = iscsi_service_request_logout(
+            service->iscsi, NULL, 0, service->logout_seconds, on_logged_out, service);
+    else
+        iscsi_service_stop(service->iscsi, on_sessions_ended, service);
+}
+
+/* It was to wait for initiators and is told to stop again: those that are left are dropped */
+static void
+cut_short(Service *service)
+{
+    service->logout_seconds = 0;
+    if (service->logout_request != 0)
+        iscsi_service_cancel_logout(service->iscsi, service->logout_request);
 }
 
 void
 service_stop(Service *service, ServiceDoneFn done, gpointer user_data)
+{
+    service_stop_asking(service, 0, done, user_data);
+}
+
+void
+service_stop_asking(Service *service, guint seconds, ServiceDoneFn done, gpointer user_data)
 {
     const StopWaiter waiter = { .done = done, .user_data = user_data };
 
     g_array_append_val(service->waiters, waiter);
     if (service->stopped)
         (void)g_idle_add_full(G_PRIORITY_DEFAULT, on_stopped, service, NULL);
-    if (service->stopping)
+    if (service->stopping) {
+        cut_short(service);
         return;
+    }
 
+    service->logout_seconds = MIN(seconds, SERVICE_LOGOUT_SECONDS_MAX);
     log_event(EVENT_SERVICE_STOPPING, NULL);
     service->stopping = TRUE;
     service->started = FALSE;
-    systemd_stopping(service->systemd);
+    systemd_stopping(service->systemd, service->logout_seconds);
     model_set_state(service->model, MODEL_STATE_STOPPING);
     storage_stop(service->storage);
     faults_stop(service);

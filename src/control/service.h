@@ -74,10 +74,15 @@ void service_start(Service *service, ServiceDoneFn done, gpointer user_data);
  * service_stop() - end in order
  *
  * Operations that run are finished, those that wait and new ones end in SHUTTING_DOWN. Then
- * accepting ends, sessions are closed, storage is flushed and closed. Calling it again only adds
- * another @done.
+ * accepting ends, sessions are closed, storage is flushed and closed. Calling it again adds
+ * another @done, and ends the wait of service_stop_asking().
  */
 void service_stop(Service *service, ServiceDoneFn done, gpointer user_data);
+
+/* The same, but initiators are asked to log out first and have so many seconds, at most
+ * SERVICE_LOGOUT_SECONDS_MAX */
+void service_stop_asking(Service *service, guint seconds, ServiceDoneFn done, gpointer user_data);
+
 void service_free(Service *service); /* stopped; NULL is ignored */
 
 Model *service_get_model(Service *service);
@@ -123,6 +128,20 @@ void service_delete_backstore(Service *service, const char *name, gboolean delet
 void service_set_backstore_read_only(Service *service, const char *name, gboolean read_only,
                                      const ChangeOptions *options, ServiceDoneFn done,
                                      gpointer user_data);
+
+/* Object: ModelJob. What is acknowledged is on stable storage when it has ended well. */
+void service_flush_backstore(Service *service, const char *name, const ChangeOptions *options,
+                             ServiceDoneFn done, gpointer user_data);
+
+/**
+ * service_verify_backstore() - read all of a backstore
+ *
+ * Object: ModelJob, which fails when there is something that cannot be read. Its result: bytes (t) that
+ * were read, unreadable-bytes (t), unreadable (a(tt)): offsets and lengths, and truncated (b): that
+ * these are not all.
+ */
+void service_verify_backstore(Service *service, const char *name, const ChangeOptions *options,
+                              ServiceDoneFn done, gpointer user_data);
 
 /**
  * service_set_faults() - trouble on purpose, for tests and rehearsals
@@ -207,14 +226,16 @@ void service_drain_target(Service *service, const char *name, guint seconds,
 
 /**
  * service_set_target_redirect() - send initiators that log in to another place
+ * @tag: 0: wherever the portal group has no redirection of its own; else only through this group
  * @address: ADDR[:PORT]; "": they may come in again
  * @permanent: they are to remember it
  *
  * For new sessions; those that exist go on.
  */
-void service_set_target_redirect(Service *service, const char *name, const char *address,
-                                 gboolean permanent, const ChangeOptions *options,
-                                 ServiceDoneFn done, gpointer user_data);
+void service_set_target_redirect(Service *service, const char *name, guint16 tag,
+                                 const char *address, gboolean permanent,
+                                 const ChangeOptions *options, ServiceDoneFn done,
+                                 gpointer user_data);
 
 void service_set_target_alias(Service *service, const char *name, const char *alias,
                               const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
@@ -242,7 +263,27 @@ typedef struct {
     const char *mutual_secret;
 } ServiceAccount;
 
-/* @method: "None", which forgets the account, or "CHAP" */
+/* Whose accounts: those of a rule, of a target (no @acl_name), or of discovery (neither) */
+typedef struct {
+    const char *target_name;
+    const char *acl_name; /* in the model */
+} ServiceAccountOwner;
+
+/**
+ * service_set_account() - set the account of @account->user, which is made if it is not there
+ *
+ * CHAP is asked for from then on. The other accounts stay.
+ */
+void service_set_account(Service *service, const ServiceAccountOwner *owner,
+                         const ServiceAccount *account, const ChangeOptions *options,
+                         ServiceDoneFn done, gpointer user_data);
+
+/* After the last of them nobody gets in where CHAP is asked for. NO_SUCH_OBJECT. */
+void service_remove_account(Service *service, const ServiceAccountOwner *owner, const char *user,
+                            const ChangeOptions *options, ServiceDoneFn done, gpointer user_data);
+
+/* @method: "None", which forgets all accounts, or "CHAP". What is given of an account is that of its
+ * user, else of the only one there is, which may get another user so. */
 void service_set_target_authentication(Service *service, const char *name, const char *method,
                                        const ServiceAccount *account, const ChangeOptions *options,
                                        ServiceDoneFn done, gpointer user_data);
@@ -272,7 +313,7 @@ void service_set_acl_read_only(Service *service, const char *target_name, const 
 /**
  * service_set_acl_authentication() - how those of a rule prove who they are
  * @method: "Target", "None", "CHAP"; NULL: CHAP, with what is given of @account. An empty secret
- *     removes the account then, and nobody gets in by the rule until another one is set.
+ *     removes the account of the user that is given, else all, and without any nobody gets in by the rule.
  */
 void service_set_acl_authentication(Service *service, const char *target_name, const char *acl_name,
                                     const char *method, const ServiceAccount *account,

@@ -46,6 +46,15 @@ static const CounterRow session_rows[] = {
     ROW_32(IscsiSessionStatistics, window,                 "window"),
 };
 
+static const CounterRow connection_rows[] = {
+    ROW_64(IscsiSessionStatistics, bytes_received,         "bytes-received"),
+    ROW_64(IscsiSessionStatistics, bytes_sent,             "bytes-sent"),
+    ROW_64(IscsiSessionStatistics, n_pdus_received,        "pdus-received"),
+    ROW_64(IscsiSessionStatistics, n_pdus_sent,            "pdus-sent"),
+    ROW_64(IscsiSessionStatistics, n_header_digest_errors, "header-digest-errors"),
+    ROW_64(IscsiSessionStatistics, n_data_digest_errors,   "data-digest-errors"),
+};
+
 static const CounterRow lu_rows[] = {
     ROW_64(LuStatistics, n_commands,    "commands"),
     ROW_64(LuStatistics, n_reads,       "reads"),
@@ -155,7 +164,22 @@ add_lu(Report *report, const IscsiLuReport *lu)
     }
 }
 
-/* A session has one connection, whose counters are its own */
+/* Commands are the session's; those of its only connection are told for that too */
+static void
+add_connection(Report *report, const IscsiSessionReport *reported, ModelConnection *connection)
+{
+    for (guint i = 0; i < reported->n_connections; i++) {
+        if (reported->connections[i].cid != connection->cid)
+            continue;
+        begin_object(report, MODEL_CONNECTION, connection);
+        if (reported->n_connections == 1)
+            add_rows(report, session_rows, G_N_ELEMENTS(session_rows), &reported->statistics);
+        else
+            add_rows(report, connection_rows, G_N_ELEMENTS(connection_rows),
+                     &reported->connections[i].statistics);
+    }
+}
+
 static void
 add_session(Report *report, const IscsiSessionReport *reported)
 {
@@ -166,10 +190,8 @@ add_session(Report *report, const IscsiSessionReport *reported)
 
     begin_object(report, MODEL_SESSION, session);
     add_rows(report, session_rows, G_N_ELEMENTS(session_rows), &reported->statistics);
-    for (guint i = 0; i < session->connections->len; i++) {
-        begin_object(report, MODEL_CONNECTION, g_ptr_array_index(session->connections, i));
-        add_rows(report, session_rows, G_N_ELEMENTS(session_rows), &reported->statistics);
-    }
+    for (guint i = 0; i < session->connections->len; i++)
+        add_connection(report, reported, g_ptr_array_index(session->connections, i));
 }
 
 static void

@@ -17,8 +17,9 @@
 
 #include "control/service-private.h"
 
-#define EXTEND_SECONDS 5          /* how often, while loading */
-#define EXTEND_USEC    "30000000" /* by how much */
+#define EXTEND_SECONDS 5                              /* how often, while loading */
+#define EXTEND_USEC    "30000000"                     /* by how much */
+#define STOP_USEC      (30 * (guint64)G_USEC_PER_SEC) /* a stop takes no longer, but for initiators */
 
 struct Systemd {
     Service *service;
@@ -165,11 +166,14 @@ systemd_ready(Systemd *systemd)
 }
 
 void
-systemd_stopping(Systemd *systemd)
+systemd_stopping(Systemd *systemd, guint seconds)
 {
     g_clear_handle_id(&systemd->extend_source, g_source_remove);
     g_clear_handle_id(&systemd->watchdog_source, g_source_remove);
     g_clear_handle_id(&systemd->status_source, g_source_remove);
     if (systemd->enabled)
-        (void)sd_notify(FALSE, "STOPPING=1\nSTATUS=Closing sessions and storage");
+        (void)sd_notifyf(FALSE, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" G_GUINT64_FORMAT "\nSTATUS=%s",
+                         STOP_USEC + seconds * (guint64)G_USEC_PER_SEC,
+                         seconds > 0 ? "Waiting for initiators to log out"
+                                     : "Closing sessions and storage");
 }

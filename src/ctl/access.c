@@ -188,9 +188,8 @@ access_verb_deny(Ctl *ctl, GError **ret_error)
     return add_place(ctl, &dict, ret_error) && add_rule(ctl, &dict, ret_error);
 }
 
-/* The rules of one target, owned; NULL with an error */
-static GVariant *
-list_rules(Ctl *ctl, const char *target_path, GError **ret_error)
+GVariant *
+access_list_rules(Ctl *ctl, const char *target_path, GError **ret_error)
 {
     g_autoptr(GVariant) reply = client_call(&ctl->client, target_path, "Target", "ListAcls",
                                             g_variant_new("(a{sv})", NULL), ret_error);
@@ -202,9 +201,8 @@ list_rules(Ctl *ctl, const char *target_path, GError **ret_error)
     return g_variant_ref_sink(verbs_rows(list, row_keys, G_N_ELEMENTS(row_keys)));
 }
 
-/* What the rule of @row is called */
-static char *
-rule_name(GVariant *row)
+char *
+access_rule_name(GVariant *row)
 {
     const char *initiator = "";
     const char *group = "";
@@ -214,27 +212,27 @@ rule_name(GVariant *row)
     return group[0] != '\0' ? g_strconcat("@", group, NULL) : g_strdup(initiator);
 }
 
-/* The path of the rule that the second argument names */
-static char *
-find_rule(Ctl *ctl, GError **ret_error)
+char *
+access_find_rule(Ctl *ctl, const char *target, const char *rule, GError **ret_error)
 {
-    g_autofree char *target = client_find_target(&ctl->client, ctl->argv[0], ret_error);
-    g_autofree char *wanted = g_utf8_strdown(ctl->argv[1], -1);
-    g_autoptr(GVariant) rules = target != NULL ? list_rules(ctl, target, ret_error) : NULL;
+    g_autofree char *target_path = client_find_target(&ctl->client, target, ret_error);
+    g_autofree char *wanted = g_utf8_strdown(rule, -1);
+    g_autoptr(GVariant) rules =
+        target_path != NULL ? access_list_rules(ctl, target_path, ret_error) : NULL;
 
     for (gsize i = 0; rules != NULL && i < g_variant_n_children(rules); i++) {
         g_autoptr(GVariant) row = g_variant_get_child_value(rules, i);
-        g_autofree char *name = rule_name(row);
+        g_autofree char *name = access_rule_name(row);
         char *path;
 
-        if (strcmp(name, ctl->argv[1]) == 0 || strcmp(name, wanted) == 0) {
+        if (strcmp(name, rule) == 0 || strcmp(name, wanted) == 0) {
             (void)g_variant_lookup(row, "Path", "o", &path);
             return path;
         }
     }
     if (rules != NULL)
         g_set_error(ret_error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_OBJECT,
-                    "Target “%s” has no access rule for “%s”", ctl->argv[0], ctl->argv[1]);
+                    "Target “%s” has no access rule for “%s”", target, rule);
     return NULL;
 }
 
@@ -243,7 +241,7 @@ static gboolean
 call_rule(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_error)
 {
     g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
-    g_autofree char *path = find_rule(ctl, ret_error);
+    g_autofree char *path = access_find_rule(ctl, ctl->argv[0], ctl->argv[1], ret_error);
     g_autoptr(GVariant) reply = NULL;
 
     if (path == NULL)
@@ -266,9 +264,12 @@ access_verb_secret(Ctl *ctl, GError **ret_error)
     g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
     gboolean flag;
     gboolean removes = g_variant_lookup(ctl->options, "remove", "b", &flag);
+    const char *user;
 
     if (g_variant_lookup(ctl->options, "persist", "b", &flag))
         g_variant_dict_insert(&dict, "persist", "b", flag);
+    if (removes && g_variant_lookup(ctl->options, "user", "&s", &user))
+        g_variant_dict_insert(&dict, "user", "s", user);
     if (removes)
         g_variant_dict_insert(&dict, "secret", "s", "");
     else if (!secret_add(ctl, &dict, "user", TRUE, ret_error))
@@ -340,7 +341,7 @@ show_luns(GVariant *row)
 static GVariant *
 complete_row(GVariant *row, const char *target)
 {
-    g_autofree char *who = rule_name(row);
+    g_autofree char *who = access_rule_name(row);
     g_autofree char *luns = show_luns(row);
     GVariantDict dict;
 
@@ -390,7 +391,7 @@ add_target(Ctl *ctl, GVariantBuilder *rows, GVariant *target, GError **ret_error
     if (ctl->argc > 0 && g_ascii_strcasecmp(ctl->argv[0], name) != 0)
         return TRUE;
 
-    rules = list_rules(ctl, path, ret_error);
+    rules = access_list_rules(ctl, path, ret_error);
     if (rules == NULL)
         return FALSE;
     for (gsize i = 0; i < g_variant_n_children(rules); i++) {

@@ -89,25 +89,26 @@ backstore_verb_create(Ctl *ctl, GError **ret_error)
     return reply != NULL;
 }
 
+/* Call a method of the backstore named by the first argument */
+static gboolean
+call_backstore(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+
+    return client_change(&ctl->client, path, "Backstore", method, arguments, ret_error);
+}
+
 gboolean
 backstore_verb_delete(Ctl *ctl, GError **ret_error)
 {
-    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
-
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "Backstore", "Delete",
-                        g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
-                        ret_error);
-    return reply != NULL;
+    return call_backstore(ctl, "Delete",
+                          g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                          ret_error);
 }
 
 gboolean
 backstore_verb_resize(Ctl *ctl, GError **ret_error)
 {
-    g_autofree char *path = NULL;
-    g_autoptr(GVariant) reply = NULL;
     guint64 size;
 
     if (!size_parse(ctl->argv[1], &size, NULL)) {
@@ -115,95 +116,85 @@ backstore_verb_resize(Ctl *ctl, GError **ret_error)
                     ctl->argv[1]);
         return FALSE;
     }
-    path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    return call_backstore(
+        ctl, "Resize", g_variant_new("(t@a{sv})", size, client_options(&ctl->client, ctl->options)),
+        ret_error);
+}
+
+/* @method: begins a job */
+static gboolean
+begin_job(Ctl *ctl, const char *method, GError **ret_error)
+{
+    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
+    g_autoptr(GVariant) reply = NULL;
+
     if (path == NULL)
         return FALSE;
-    reply = client_call(
-        &ctl->client, path, "Backstore", "Resize",
-        g_variant_new("(t@a{sv})", size, client_options(&ctl->client, ctl->options)), ret_error);
-    return reply != NULL;
+    reply = client_call(&ctl->client, path, "Backstore", method,
+                        g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
+    return reply != NULL && job_follow(ctl, reply, ret_error);
+}
+
+gboolean
+backstore_verb_flush(Ctl *ctl, GError **ret_error)
+{
+    return begin_job(ctl, "Flush", ret_error);
+}
+
+gboolean
+backstore_verb_verify(Ctl *ctl, GError **ret_error)
+{
+    return begin_job(ctl, "Verify", ret_error);
 }
 
 gboolean
 backstore_verb_load(Ctl *ctl, GError **ret_error)
 {
-    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
     g_autofree char *medium = g_canonicalize_filename(ctl->argv[1], NULL);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(
-        &ctl->client, path, "Backstore", "LoadMedium",
+    return call_backstore(
+        ctl, "LoadMedium",
         g_variant_new("(s@a{sv})", medium, client_options(&ctl->client, ctl->options)), ret_error);
-    return reply != NULL;
 }
 
 gboolean
 backstore_verb_eject(Ctl *ctl, GError **ret_error)
 {
-    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
-
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "Backstore", "Eject",
-                        g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
-                        ret_error);
-    return reply != NULL;
+    return call_backstore(ctl, "Eject",
+                          g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                          ret_error);
 }
 
 static gboolean
-set_offline(Ctl *ctl, gboolean offline, GError **ret_error)
+set_switch(Ctl *ctl, const char *method, gboolean on, GError **ret_error)
 {
-    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
-
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(
-        &ctl->client, path, "Backstore", "SetOffline",
-        g_variant_new("(b@a{sv})", offline, client_options(&ctl->client, ctl->options)), ret_error);
-    return reply != NULL;
+    return call_backstore(
+        ctl, method, g_variant_new("(b@a{sv})", on, client_options(&ctl->client, ctl->options)),
+        ret_error);
 }
 
 gboolean
 backstore_verb_offline(Ctl *ctl, GError **ret_error)
 {
-    return set_offline(ctl, TRUE, ret_error);
+    return set_switch(ctl, "SetOffline", TRUE, ret_error);
 }
 
 gboolean
 backstore_verb_online(Ctl *ctl, GError **ret_error)
 {
-    return set_offline(ctl, FALSE, ret_error);
-}
-
-static gboolean
-set_read_only(Ctl *ctl, gboolean read_only, GError **ret_error)
-{
-    g_autofree char *path = client_find_backstore(&ctl->client, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
-
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(
-        &ctl->client, path, "Backstore", "SetReadOnly",
-        g_variant_new("(b@a{sv})", read_only, client_options(&ctl->client, ctl->options)),
-        ret_error);
-    return reply != NULL;
+    return set_switch(ctl, "SetOffline", FALSE, ret_error);
 }
 
 gboolean
 backstore_verb_read_only(Ctl *ctl, GError **ret_error)
 {
-    return set_read_only(ctl, TRUE, ret_error);
+    return set_switch(ctl, "SetReadOnly", TRUE, ret_error);
 }
 
 gboolean
 backstore_verb_writable(Ctl *ctl, GError **ret_error)
 {
-    return set_read_only(ctl, FALSE, ret_error);
+    return set_switch(ctl, "SetReadOnly", FALSE, ret_error);
 }
 
 gboolean

@@ -133,6 +133,18 @@ client_call(Client *client, const char *path, const char *interface, const char 
     return body != NULL ? g_variant_ref(body) : g_variant_ref_sink(g_variant_new("()"));
 }
 
+gboolean
+client_change(Client *client, const char *path, const char *interface, const char *method,
+              GVariant *arguments, GError **ret_error)
+{
+    g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
+    g_autoptr(GVariant) reply = NULL;
+
+    if (path != NULL)
+        reply = client_call(client, path, interface, method, owned, ret_error);
+    return reply != NULL;
+}
+
 GVariant *
 client_get_all(Client *client, const char *path, const char *interface, GError **ret_error)
 {

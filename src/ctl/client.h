@@ -44,6 +44,10 @@ void client_close(Client *client);
 GVariant *client_call(Client *client, const char *path, const char *interface, const char *method,
                       GVariant *arguments, GError **ret_error);
 
+/* The same where nothing but success counts. @path may be NULL: not found, as @ret_error says already. */
+gboolean client_change(Client *client, const char *path, const char *interface, const char *method,
+                       GVariant *arguments, GError **ret_error);
+
 /* All properties of one interface, as a{sv} */
 GVariant *client_get_all(Client *client, const char *path, const char *interface,
                          GError **ret_error);

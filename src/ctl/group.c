@@ -40,27 +40,19 @@ initiators(const Ctl *ctl)
 gboolean
 group_verb_create(Ctl *ctl, GError **ret_error)
 {
-    g_autoptr(GVariant) reply =
-        client_call(&ctl->client, MANAGER_PATH, "Manager", "CreateInitiatorGroup",
-                    g_variant_new("(s@as@a{sv})", ctl->argv[0], initiators(ctl),
-                                  client_options(&ctl->client, ctl->options)),
-                    ret_error);
-
-    return reply != NULL;
+    return client_change(&ctl->client, MANAGER_PATH, "Manager", "CreateInitiatorGroup",
+                         g_variant_new("(s@as@a{sv})", ctl->argv[0], initiators(ctl),
+                                       client_options(&ctl->client, ctl->options)),
+                         ret_error);
 }
 
 /* @arguments: floating, of a method of the group that is the first argument */
 static gboolean
 call_group(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_error)
 {
-    g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
     g_autofree char *path = access_find_group(ctl, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "InitiatorGroup", method, owned, ret_error);
-    return reply != NULL;
+    return client_change(&ctl->client, path, "InitiatorGroup", method, arguments, ret_error);
 }
 
 gboolean

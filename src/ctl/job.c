@@ -40,6 +40,11 @@ static const Column show_columns[] = {
     { "Cancelable", "Can be canceled", SHOW_BOOL },
     { "Result", "Result", SHOW_LINES },
 };
+
+static const Column unreadable_columns[] = {
+    { "Offset", "OFFSET", SHOW_PLAIN },
+    { "Length", "LENGTH", SHOW_PLAIN },
+};
 /* clang-format on */
 
 /* What came in while nobody looked */
@@ -200,6 +205,28 @@ has_ended(GVariant *job, GError **ret_error)
     return TRUE;
 }
 
+/* What a job has found that people should see */
+static void
+show_findings(Ctl *ctl, GVariant *job)
+{
+    g_autoptr(GVariant) result = g_variant_lookup_value(job, "Result", G_VARIANT_TYPE_VARDICT);
+    g_autoptr(GVariantIter) iter = NULL;
+    GVariantBuilder rows;
+    guint64 offset;
+    guint64 length;
+
+    if (result == NULL || !g_variant_lookup(result, "unreadable", "a(tt)", &iter) ||
+        g_variant_iter_n_children(iter) == 0)
+        return;
+
+    clear_progress(ctl);
+    g_variant_builder_init(&rows, G_VARIANT_TYPE("aa{sv}"));
+    while (g_variant_iter_next(iter, "(tt)", &offset, &length))
+        g_variant_builder_add_parsed(&rows, "{'Offset': <%t>, 'Length': <%t>}", offset, length);
+    output_rows(&ctl->output, unreadable_columns, G_N_ELEMENTS(unreadable_columns),
+                g_variant_builder_end(&rows), "unreadable");
+}
+
 static gboolean
 wait_on(Ctl *ctl, const char *path, Wait *wait, GError **ret_error)
 {
@@ -212,6 +239,7 @@ wait_on(Ctl *ctl, const char *path, Wait *wait, GError **ret_error)
         if (job == NULL)
             return FALSE;
         if (has_ended(job, &error)) {
+            show_findings(ctl, job);
             if (error != NULL)
                 g_propagate_error(ret_error, error);
             return error == NULL;

@@ -53,7 +53,6 @@ lun_verb_add(Ctl *ctl, GError **ret_error)
 {
     g_autofree char *target = client_find_target(&ctl->client, ctl->argv[0], ret_error);
     g_autofree char *backstore = NULL;
-    g_autoptr(GVariant) reply = NULL;
     GVariantDict dict;
     guint32 number = 0;
     gboolean has_number;
@@ -67,12 +66,11 @@ lun_verb_add(Ctl *ctl, GError **ret_error)
     has_number = g_variant_lookup(ctl->options, "lun", "u", &number);
     g_variant_dict_init(&dict, ctl->options);
     g_variant_dict_remove(&dict, "lun");
-    reply = client_call(&ctl->client, target, "Target", "AddLun",
-                        g_variant_new("(oi@a{sv})", backstore,
-                                      has_number ? (gint32)MIN(number, G_MAXINT32) : -1,
-                                      client_options(&ctl->client, g_variant_dict_end(&dict))),
-                        ret_error);
-    return reply != NULL;
+    return client_change(&ctl->client, target, "Target", "AddLun",
+                         g_variant_new("(oi@a{sv})", backstore,
+                                       has_number ? (gint32)MIN(number, G_MAXINT32) : -1,
+                                       client_options(&ctl->client, g_variant_dict_end(&dict))),
+                         ret_error);
 }
 
 gboolean
@@ -126,29 +124,21 @@ static gboolean
 call_lun(Ctl *ctl, const char *method, GError **ret_error)
 {
     g_autofree char *path = find_lun(ctl, ret_error);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "Lun", method,
-                        g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
-                        ret_error);
-    return reply != NULL;
+    return client_change(&ctl->client, path, "Lun", method,
+                         g_variant_new("(@a{sv})", client_options(&ctl->client, ctl->options)),
+                         ret_error);
 }
 
 static gboolean
 set_read_only(Ctl *ctl, gboolean read_only, GError **ret_error)
 {
     g_autofree char *path = find_lun(ctl, ret_error);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(
+    return client_change(
         &ctl->client, path, "Lun", "SetReadOnly",
         g_variant_new("(b@a{sv})", read_only, client_options(&ctl->client, ctl->options)),
         ret_error);
-    return reply != NULL;
 }
 
 gboolean

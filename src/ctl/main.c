@@ -147,6 +147,20 @@ choose_bus(const Options *options)
     return environment != NULL && environment[0] != '\0' ? environment : "system";
 }
 
+/* What is typed becomes texts on the bus */
+static gboolean
+check_words(char **argv, GError **ret_error)
+{
+    for (int i = 1; argv[i] != NULL; i++) {
+        if (g_utf8_validate(argv[i], -1, NULL))
+            continue;
+        g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "Word %d of the command line is not UTF-8", i);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean
 run_verb(const Options *options, int argc, char **argv, GError **ret_error)
 {
@@ -206,7 +220,7 @@ main(int argc, char **argv)
     } else if (argc < 2) {
         g_printerr("lunctl: What is to be done? “lunctl --help” lists the commands\n");
         status = EXIT_USAGE;
-    } else if (!run_verb(&options, argc, argv, &error)) {
+    } else if (!check_words(argv, &error) || !run_verb(&options, argc, argv, &error)) {
         status = (int)client_exit_code(error);
         (void)g_dbus_error_strip_remote_error(error);
     }

@@ -152,7 +152,6 @@ portal_verb_remove(Ctl *ctl, GError **ret_error)
     char host[ADDRESS_TEXT_MAX];
     guint16 port;
     g_autoptr(GVariant) list = NULL;
-    g_autoptr(GVariant) reply = NULL;
 
     if (!parse_portal(ctl->argv[0], host, sizeof(host), &port, ret_error))
         return FALSE;
@@ -165,10 +164,9 @@ portal_verb_remove(Ctl *ctl, GError **ret_error)
                             NULL, NULL, NULL);
         if (row_port != port || strcmp(address, host) != 0)
             continue;
-        reply =
-            client_call(&ctl->client, path, "Portal", "Delete",
-                        g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
-        return reply != NULL;
+        return client_change(&ctl->client, path, "Portal", "Delete",
+                             g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)),
+                             ret_error);
     }
 
     if (list != NULL)

@@ -189,11 +189,7 @@ gboolean
 session_verb_terminate(Ctl *ctl, GError **ret_error)
 {
     g_autofree char *path = find_session(ctl, NULL, ret_error);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "Session", "Terminate",
-                        g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
-    return reply != NULL;
+    return client_change(&ctl->client, path, "Session", "Terminate",
+                         g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
 }

@@ -34,6 +34,7 @@ static const Column show_columns[] = {
     { "ChapUser", "CHAP user", SHOW_PLAIN },
     { "MutualChapUser", "Mutual user", SHOW_PLAIN },
     { "Redirect", "Redirected to", SHOW_PLAIN },
+    { "GroupRedirects", "By portal group", SHOW_LINES },
     { "SessionCount", "Sessions", SHOW_PLAIN },
     { "PortalGroups", "Portal groups", SHOW_PLAIN },
     { "Parameters", "Parameters", SHOW_LINES },
@@ -45,25 +46,18 @@ static const Column show_columns[] = {
 static gboolean
 call_target(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_error)
 {
-    g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
     g_autofree char *path = client_find_target(&ctl->client, ctl->argv[0], ret_error);
-    g_autoptr(GVariant) reply = NULL;
 
-    if (path == NULL)
-        return FALSE;
-    reply = client_call(&ctl->client, path, "Target", method, owned, ret_error);
-    return reply != NULL;
+    return client_change(&ctl->client, path, "Target", method, arguments, ret_error);
 }
 
 gboolean
 target_verb_create(Ctl *ctl, GError **ret_error)
 {
-    g_autoptr(GVariant) reply = client_call(
+    return client_change(
         &ctl->client, MANAGER_PATH, "Manager", "CreateTarget",
         g_variant_new("(s@a{sv})", ctl->argv[0], client_options(&ctl->client, ctl->options)),
         ret_error);
-
-    return reply != NULL;
 }
 
 gboolean
@@ -118,6 +112,7 @@ target_verb_redirect(Ctl *ctl, GError **ret_error)
     GVariantDict dict;
     gboolean clears = FALSE;
     gboolean permanent = FALSE;
+    guint32 tag;
 
     (void)g_variant_lookup(ctl->options, "clear", "b", &clears);
     (void)g_variant_lookup(ctl->options, "permanent", "b", &permanent);
@@ -130,6 +125,11 @@ target_verb_redirect(Ctl *ctl, GError **ret_error)
     g_variant_dict_init(&dict, ctl->options);
     (void)g_variant_dict_remove(&dict, "clear");
     (void)g_variant_dict_remove(&dict, "permanent");
+    if (g_variant_lookup(ctl->options, "portal-group", "u", &tag)) {
+        g_autofree char *path = g_strdup_printf("/org/lunport1/portal_groups/%u", tag);
+
+        g_variant_dict_insert(&dict, "portal-group", "o", path);
+    }
     return call_target(ctl, "SetRedirect",
                        g_variant_new("(sb@a{sv})", clears ? "" : ctl->argv[1], permanent,
                                      client_options(&ctl->client, g_variant_dict_end(&dict))),
@@ -147,12 +147,34 @@ target_verb_list(Ctl *ctl, GError **ret_error)
     return TRUE;
 }
 
+/* "2: 192.0.2.1, permanently"; as, floating */
+static GVariant *
+describe_group_redirects(GVariant *redirects)
+{
+    GVariantBuilder builder;
+    GVariantIter iter;
+    const char *address;
+    gboolean permanent;
+    guint16 tag;
+
+    g_variant_builder_init(&builder, G_VARIANT_TYPE_STRING_ARRAY);
+    g_variant_iter_init(&iter, redirects);
+    while (g_variant_iter_next(&iter, "(q&sb)", &tag, &address, &permanent)) {
+        g_autofree char *text =
+            g_strdup_printf("%u: %s%s", tag, address, permanent ? ", permanently" : "");
+
+        g_variant_builder_add(&builder, "s", text);
+    }
+    return g_variant_builder_end(&builder);
+}
+
 /* For people portal groups by their tags and a redirection in words; programs get what the bus has */
 static GVariant *
 with_tags(Ctl *ctl, GVariant *object)
 {
     g_autofree const char **paths = NULL;
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GVariant) redirects = NULL;
     GVariantDict dict;
     const char *address;
     gboolean permanent;
@@ -171,6 +193,9 @@ with_tags(Ctl *ctl, GVariant *object)
     g_ptr_array_add(tags, NULL);
     g_variant_dict_init(&dict, object);
     g_variant_dict_insert(&dict, "PortalGroups", "^as", tags->pdata);
+    redirects = g_variant_lookup_value(object, "GroupRedirects", G_VARIANT_TYPE("a(qsb)"));
+    if (redirects != NULL)
+        g_variant_dict_insert_value(&dict, "GroupRedirects", describe_group_redirects(redirects));
     if (g_variant_lookup(object, "Redirect", "(&sb)", &address, &permanent))
         g_variant_dict_insert_value(&dict, "Redirect",
                                     g_variant_new_take_string(g_strconcat(

@@ -91,8 +91,14 @@ static const VerbOption target_disable_options[] = {
 
 static const VerbOption target_redirect_options[] = {
     { "permanent", "permanent", OPTION_FLAG, "initiators are told that it has moved for good" },
+    { "portal-group", "portal-group", OPTION_UINT32, "only those that come through this portal group" },
     { "clear", "clear", OPTION_FLAG, "let initiators in here again" },
     { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
+    { 0 },
+};
+
+static const VerbOption no_wait_options[] = {
+    NO_WAIT_OPTION,
     { 0 },
 };
 
@@ -182,6 +188,19 @@ static const VerbOption access_secret_options[] = {
     { 0 },
 };
 
+static const VerbOption account_set_options[] = {
+    { "rule", "rule", OPTION_STRING, "of the access rule of this initiator, or of @GROUP" },
+    SECRET_OPTIONS,
+    { "runtime", "persist", OPTION_FLAG_NOT, "only until the service stops" },
+    { 0 },
+};
+
+static const VerbOption account_remove_options[] = {
+    { "rule", "rule", OPTION_STRING, "of the access rule of this initiator, or of @GROUP" },
+    { "runtime", "persist", OPTION_FLAG_NOT, "only until the service stops" },
+    { 0 },
+};
+
 static const VerbOption auth_options[] = {
     { "chap-user", "user", OPTION_STRING, "the initiators' name for CHAP (default: as it was)" },
     SECRET_OPTIONS,
@@ -218,6 +237,8 @@ static const Verb verbs[] = {
     { "backstore", "online", "NAME", 1, 1, NULL, backstore_verb_online, "Open the storage again, also after a failed flush" },
     { "backstore", "read-only", "NAME", 1, 1, NULL, backstore_verb_read_only, "Refuse writes from now on" },
     { "backstore", "writable", "NAME", 1, 1, NULL, backstore_verb_writable, "Allow writes again" },
+    { "backstore", "flush", "NAME", 1, 1, no_wait_options, backstore_verb_flush, "Write what is in caches to stable storage" },
+    { "backstore", "verify", "NAME", 1, 1, no_wait_options, backstore_verb_verify, "Read everything, and say what cannot be read" },
     { "backstore", "fault", "NAME", 1, 1, backstore_fault_options, backstore_verb_fault, "Make its storage fail, for a rehearsal; without options show the faults" },
     { "backstore", "delete", "NAME", 1, 1, backstore_delete_options, backstore_verb_delete, "Forget a backstore; its data stays" },
     { "target", "create", "IQN", 1, 1, target_create_options, target_verb_create, "Create a target" },
@@ -248,6 +269,9 @@ static const Verb verbs[] = {
     { "access", "luns", "IQN INITIATOR|@GROUP MAP|all", 3, 3, runtime_options, access_verb_luns, "Set which logical units a rule shows" },
     { "access", "read-only", "IQN INITIATOR|@GROUP", 2, 2, runtime_options, access_verb_read_only, "Refuse writes of those whom a rule lets in" },
     { "access", "writable", "IQN INITIATOR|@GROUP", 2, 2, runtime_options, access_verb_writable, "Allow them again" },
+    { "account", "set", "IQN|discovery USER", 2, 2, account_set_options, account_verb_set, "Make or change one of several CHAP accounts" },
+    { "account", "remove", "IQN|discovery USER", 2, 2, account_remove_options, account_verb_remove, "Remove one of them" },
+    { "account", "list", "[IQN|discovery]", 0, 1, NULL, account_verb_list, "List CHAP accounts, without their secrets" },
     { "group", "create", "NAME [INITIATOR…]", 1, -1, runtime_options, group_verb_create, "Make a group of initiators" },
     { "group", "add", "NAME INITIATOR…", 2, -1, runtime_options, group_verb_add, "Add initiators to a group" },
     { "group", "remove", "NAME INITIATOR…", 2, -1, runtime_options, group_verb_remove, "Remove initiators from a group" },

@@ -64,6 +64,8 @@ gboolean verbs_parse_options(const Verb *verb, int *argc, char **argv, GVariant 
 gboolean backstore_verb_create(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_delete(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_resize(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_flush(Ctl *ctl, GError **ret_error);
+gboolean backstore_verb_verify(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_load(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_eject(Ctl *ctl, GError **ret_error);
 gboolean backstore_verb_offline(Ctl *ctl, GError **ret_error);
@@ -92,6 +94,9 @@ gboolean access_verb_luns(Ctl *ctl, GError **ret_error);
 gboolean access_verb_read_only(Ctl *ctl, GError **ret_error);
 gboolean access_verb_writable(Ctl *ctl, GError **ret_error);
 gboolean access_verb_list(Ctl *ctl, GError **ret_error);
+gboolean account_verb_set(Ctl *ctl, GError **ret_error);
+gboolean account_verb_remove(Ctl *ctl, GError **ret_error);
+gboolean account_verb_list(Ctl *ctl, GError **ret_error);
 gboolean group_verb_create(Ctl *ctl, GError **ret_error);
 gboolean group_verb_add(Ctl *ctl, GError **ret_error);
 gboolean group_verb_remove(Ctl *ctl, GError **ret_error);

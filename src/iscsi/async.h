@@ -17,10 +17,13 @@ typedef struct TxSlot TxSlot;
 
 /* What is to be told; a bit of an event, so that nothing queues up */
 typedef struct {
-    guint8 wanted;    /* 1 << PduAsyncEvent */
+    guint8 wanted;    /* 1 << PduAsyncEvent, and ASYNC_REMNANTS */
     gboolean is_busy; /* a PDU in the transmit ring points to @data */
     guint16 logout_seconds;
+    guint32 asked_size; /* the MaxRecvDataSegmentLength that event 4 was about; 0: not asked */
     guint8 data[2 + SCSI_SENSE_MAX];
+    guint64 *luns; /* units whose tasks on this connection were ended, or NULL */
+    guint n_luns;
 } Async;
 
 /* Event 1: the initiator shall log out; told at the end of the turn */
@@ -33,6 +36,23 @@ void async_request_logout(Connection *connection, guint seconds);
  * the socket fails.
  */
 void async_announce_drop(Connection *connection, PduAsyncEvent event);
+
+/* A connection of @session has ended that the initiator does not know of: event 2 on another one */
+void async_tell_remnant(Session *session);
+
+/**
+ * async_request_negotiation() - event 4, when what the target offers is not what was declared
+ *
+ * Nothing is told twice, and nothing while a text exchange is under way: it is looked at again when
+ * that has ended.
+ */
+void async_request_negotiation(Connection *connection);
+
+/* A text exchange has ended, in order or not */
+void async_text_ended(Connection *connection);
+
+/* Event 5: all tasks for @lun, as on the wire, end; only where FastAbort was agreed on */
+void async_terminate_tasks(Connection *connection, guint64 lun);
 
 /**
  * async_scsi_event() - the nexus of @session has something to tell: event 0

@@ -308,6 +308,7 @@ chap_receive(Login *login, const char *key, const char *value)
         g_assert(i < G_N_ELEMENTS(keys)); /* the key table has no others */
     }
 
+    login->remedy = LOGIN_REMEDY_INITIATOR;
     if ((state->received & keys[i].bit) != 0) {
         login_explain(login, "%s was sent twice", key);
         return LOGIN_AUTH_FAILED;
@@ -348,6 +349,7 @@ fail_algorithm(Login *login, guint32 offered, guint32 allowed)
 {
     g_autoptr(GString) text = g_string_new("No CHAP algorithm in common: the initiator offers ");
 
+    login->remedy = LOGIN_REMEDY_ALGORITHM;
     append_names(text, offered);
     g_string_append(text, ", allowed here: ");
     append_names(text, allowed);
@@ -387,13 +389,15 @@ static void
 explain_response(Login *login, const ChapState *state, gboolean is_known)
 {
     g_autofree char *user = show_text(state->user);
+    gboolean is_misfit = is_known && state->response_size != algorithms[state->algorithm].size;
 
+    login->remedy = is_misfit ? LOGIN_REMEDY_INITIATOR : LOGIN_REMEDY_ACCOUNT;
     if (!is_known)
         login_explain(login,
                       "CHAP user “%s” is not known here: correct it at the initiator, or add the "
                       "account",
                       user);
-    else if (state->response_size != algorithms[state->algorithm].size)
+    else if (is_misfit)
         login_explain(login, "The response of CHAP user “%s” is not one of %s: it has %zu bytes",
                       user, algorithms[state->algorithm].name, state->response_size);
     else
@@ -437,6 +441,7 @@ answer_challenge(Login *login, const ChapState *state, const CredentialsAccount 
     if (account->mutual_user == NULL) {
         g_autofree char *user = show_text(state->user);
 
+        login->remedy = LOGIN_REMEDY_MUTUAL;
         login_explain(login,
                       "The initiator asks for mutual CHAP and the account of “%s” has no mutual "
                       "user and secret: set them, or turn mutual CHAP off at the initiator",
@@ -458,6 +463,7 @@ answer_challenge(Login *login, const ChapState *state, const CredentialsAccount 
     (void)text_format_hex(digest, size, text, sizeof(text));
     (void)text_write(answers, "CHAP_N", account->mutual_user);
     (void)text_write(answers, "CHAP_R", text);
+    login->awaits_trust = TRUE;
     OPENSSL_cleanse(digest, sizeof(digest));
     OPENSSL_cleanse(text, sizeof(text));
     return LOGIN_AUTH_PASSED;

@@ -28,6 +28,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "iscsi/admission.h"
+#include "iscsi/fence.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "util/fd.h"
@@ -71,8 +73,20 @@ connection_free(Connection *connection)
     g_assert(connection->state == CONNECTION_CLOSED && connection->session == NULL);
 
     g_free(connection->text);
+    g_free(connection->async.luns);
     tx_deinit(connection);
     g_free(connection);
+}
+
+/* Mutual CHAP fails at the initiator, which says nothing but goes */
+static void
+post_distrust(const Connection *connection)
+{
+    if (connection->state == CONNECTION_LOGIN && connection->login != NULL &&
+        connection->login->login.awaits_trust)
+        server_post(connection->server, ISCSI_EVENT_LOGIN_REFUSED, connection, NULL, 0,
+                    "the initiator left when the target had proved itself: it expects another "
+                    "mutual CHAP user or secret, set the same on both sides");
 }
 
 /* What the journal hears of a connection that goes without a logout */
@@ -82,7 +96,7 @@ post_loss(Connection *connection, const char *reason)
     Server *server = connection->server;
 
     if (connection->state == CONNECTION_FULL_FEATURE && connection->session != NULL &&
-        !connection->session->is_closing && connection->session->logout == NULL &&
+        !connection->session->is_closing && !connection->is_leaving && !connection->is_replaced &&
         connection->type == ISCSI_SESSION_NORMAL)
         server_post(server, ISCSI_EVENT_CONNECTION_LOST, connection, connection->session, 0,
                     reason);
@@ -99,16 +113,14 @@ connection_close(Connection *connection, const char *reason)
         return;
 
     post_loss(connection, reason);
+    post_distrust(connection);
     connection->state = CONNECTION_CLOSED;
     watch_stop(&connection->watch);
     timer_cancel(&connection->timer);
     deferred_cancel(&connection->flush);
     fd_close(&connection->fd);
     tx_drop(connection);
-    if (connection->claim != NULL) {
-        connection->claim->connection = NULL;
-        connection->claim = NULL;
-    }
+    admission_abandon(connection);
     if (session != NULL)
         session_connection_closed(session, connection, reason);
 
@@ -141,7 +153,8 @@ connection_report(Connection *connection, const char *text)
 }
 
 void
-connection_reject(Connection *connection, const guint8 *bhs, PduRejectReason reason)
+connection_reject_data(Connection *connection, const guint8 *bhs, PduRejectReason reason,
+                       guint32 data_sn)
 {
     Session *session = connection->session;
     Task *task;
@@ -161,7 +174,14 @@ connection_reject(Connection *connection, const guint8 *bhs, PduRejectReason rea
         return;
     }
     task->reject_reason = reason;
+    task->reject_data_sn = data_sn;
     tx_queue(task);
+}
+
+void
+connection_reject(Connection *connection, const guint8 *bhs, PduRejectReason reason)
+{
+    connection_reject_data(connection, bhs, reason, 0);
 }
 
 /* Let the session go, and say what is left to say */
@@ -170,8 +190,16 @@ leave_session(Connection *connection, const char *reason)
 {
     post_loss(connection, reason);
     connection_end(connection);
-    session_connection_closed(connection->session, connection, reason);
     tx_drop(connection);
+    session_connection_closed(connection->session, connection, reason);
+}
+
+void
+connection_leave(Connection *connection, const char *reason)
+{
+    tx_flush(connection);
+    if (connection_is_full_feature(connection) && connection->session != NULL)
+        leave_session(connection, reason);
 }
 
 void
@@ -205,7 +233,17 @@ refuse(Connection *connection)
                 login->reason);
 }
 
-static void act(Connection *connection, LoginAction action);
+/* What is the session's was agreed on by the connection that led it */
+static void
+take_params(Connection *connection, const IscsiParams *params)
+{
+    connection->params = connection->session->params;
+    connection->params.header_digest = params->header_digest;
+    connection->params.data_digest = params->data_digest;
+    connection->params.max_recv_data_segment_length = params->max_recv_data_segment_length;
+    connection->recv_limit = params->max_recv_data_segment_length;
+    connection->params.max_xmit_data_segment_length = params->max_xmit_data_segment_length;
+}
 
 static void
 enter_full_feature(Connection *connection)
@@ -215,11 +253,12 @@ enter_full_feature(Connection *connection)
     tx_put(connection, login->response, login->response_data, login->response_size);
     connection->state = CONNECTION_FULL_FEATURE;
     connection->cid = login->cid;
-    connection->stat_sn = login->stat_sn;
-    connection->params = *login_params(login);
+    connection->stat_sn = connection->exp_stat_sn = login->stat_sn;
+    take_params(connection, login_params(login));
     watch_select(&connection->watch, EPOLLIN);
-    server_post(connection->server, ISCSI_EVENT_SESSION_OPENED, connection, connection->session, 0,
-                NULL);
+    server_post(connection->server,
+                login->joins ? ISCSI_EVENT_CONNECTION_OPENED : ISCSI_EVENT_SESSION_OPENED,
+                connection, connection->session, 0, NULL);
     server_post_login_ended(connection->server, connection);
     connection->received_at = now_of(connection);
     connection->bytes_received = connection->bytes_sent = 0;
@@ -227,181 +266,33 @@ enter_full_feature(Connection *connection)
     connection_set_timer(connection);
 }
 
-static void
-claim_free(SessionClaim *claim)
+void
+connection_detach(Connection *connection)
 {
-    Server *server = claim->server;
-
-    if (claim->connection != NULL)
-        claim->connection->claim = NULL;
-    list_unlink(&claim->link);
-    g_free(claim->claim.initiator_name);
-    g_free(claim->claim.target_name);
-    g_free(claim);
-    server_check_orders(server);
+    watch_stop(&connection->watch);
+    timer_cancel(&connection->timer);
+    deferred_cancel(&connection->flush);
+    list_unlink(&connection->link);
 }
 
-static void
-on_released(Claim *claim)
+gboolean
+connection_attach(Connection *connection, Server *server)
 {
-    claim_free(claim->user_data);
-}
+    gint64 deadline = connection->accepted_at + server->limits.login_timeout * USEC_PER_SEC;
 
-static void
-on_evict(Claim *claim)
-{
-    SessionClaim *holder = claim->user_data;
-
-    if (holder->session != NULL)
-        session_close(holder->session, "reinstated by a new login of the same initiator");
-    registry_evicted(claim);
-}
-
-/* The target may have changed since the login began */
-static guint16
-judge_again(const Connection *connection, const IscsiTarget *target, IscsiVerdict *ret_verdict)
-{
-    IscsiHolder holder = server_login_holder(connection, &connection->login->login);
-
-    if (target == NULL)
-        return LOGIN_STATUS_TARGET_REMOVED;
-    if (!target->enabled || !server_target_is_visible(target, connection->tag))
-        return LOGIN_STATUS_SERVICE_UNAVAILABLE;
-    if (iscsi_target_admits(target, &holder, ret_verdict))
-        return LOGIN_STATUS_SUCCESS;
-    return ret_verdict->is_allowed ? LOGIN_STATUS_AUTHENTICATION_FAILURE
-                                   : LOGIN_STATUS_AUTHORIZATION_FAILURE;
-}
-
-/* The nexus is ours: make the session. NULL: @login was refused. */
-static Session *
-make_session(Connection *connection, SessionClaim *claim, LoginAction *ret_action)
-{
-    Server *server = connection->server;
-    Login *login = &connection->login->login;
-    IscsiTarget *target = NULL;
-    IscsiVerdict verdict;
-    Session *session;
-    guint16 status;
-
-    if (login->type == ISCSI_SESSION_NORMAL) {
-        target = server_find_target(server, login->target_name);
-        status = judge_again(connection, target, &verdict);
-    } else {
-        status = server_admits_discovery(server, login) ? LOGIN_STATUS_SUCCESS
-                                                        : LOGIN_STATUS_AUTHENTICATION_FAILURE;
+    connection->server = server;
+    list_append(&server->connections, &connection->link);
+    server_init_policy(connection, &connection->login->policy);
+    if (watch_start(&connection->watch, &server->worker->loop, connection->fd) != 0) {
+        connection_close(connection, "out of memory or descriptors");
+        return FALSE;
     }
-    if (status != LOGIN_STATUS_SUCCESS) {
-        *ret_action = login_refuse(login, status, "the target was changed during the login");
-        return NULL;
-    }
-
-    session = session_new(claim, connection, target, &verdict);
-    if (session == NULL)
-        *ret_action = login_refuse(login, LOGIN_STATUS_OUT_OF_RESOURCES, "out of memory");
-    return session;
+    timer_set(&connection->timer, &server->worker->loop, deadline);
+    return TRUE;
 }
 
-static void
-on_granted(Connection *connection, SessionClaim *claim)
-{
-    LoginAction action = LOGIN_CLOSE;
-    LoginClaim answer = { .tsih = claim->claim.tsih };
-    Session *session = make_session(connection, claim, &action);
-
-    connection->claim = NULL;
-    claim->connection = NULL;
-    if (session == NULL) {
-        registry_release(&claim->claim);
-    } else {
-        connection->type = session->type;
-        session_add_connection(session, connection);
-        /* The numbers are the session's from here on, also of a new one */
-        answer.joined = TRUE;
-        answer.exp_cmd_sn = session->exp_cmd_sn;
-        answer.max_cmd_sn = session->max_cmd_sn;
-        action = login_claimed(&connection->login->login, &answer);
-    }
-    act(connection, action);
-}
-
-static void
-on_claimed(Claim *claim)
-{
-    SessionClaim *holder = claim->user_data;
-    Connection *connection = holder->connection;
-
-    if (claim->status == LOGIN_STATUS_SUCCESS) {
-        if (connection == NULL)
-            registry_release(claim);
-        else
-            on_granted(connection, holder);
-        return;
-    }
-
-    if (connection != NULL) {
-        LoginClaim answer = { .status = claim->status, .reason = claim->reason };
-
-        connection->claim = NULL;
-        connection->limit = claim->limit;
-        holder->connection = NULL;
-        act(connection, login_claimed(&connection->login->login, &answer));
-    }
-    claim_free(holder);
-}
-
-static guint
-target_limit(const Server *server, const IscsiTarget *target)
-{
-    if (target == NULL)
-        return 0;
-    return target->max_sessions != 0 ? target->max_sessions
-                                     : server->limits.max_sessions_per_target;
-}
-
-static void
-ask_registry(Connection *connection)
-{
-    Server *server = connection->server;
-    const Login *login = &connection->login->login;
-    SessionClaim *holder = g_try_new0(SessionClaim, 1);
-    Claim *claim = &holder->claim;
-    const IscsiTarget *target = NULL;
-
-    if (holder == NULL) {
-        act(connection, login_refuse(&connection->login->login, LOGIN_STATUS_OUT_OF_RESOURCES,
-                                     "out of memory"));
-        return;
-    }
-
-    connection->state = CONNECTION_CLAIMING;
-    watch_deselect(&connection->watch, EPOLLIN);
-
-    if (login->type == ISCSI_SESSION_NORMAL) {
-        target = server_find_target(server, login->target_name);
-        claim->target_name = g_strdup(login->target_name);
-    }
-    claim->registry = server->servers[0]->registry;
-    claim->home = &server->worker->inbox;
-    claim->type = login->type;
-    memcpy(claim->isid, login->isid, sizeof(claim->isid));
-    claim->tag = connection->tag;
-    claim->requested_tsih = login->tsih;
-    claim->initiator_name = g_strdup(login->initiator_name);
-    claim->target_limit = target_limit(server, target);
-    claim->claimed = on_claimed;
-    claim->evict = on_evict;
-    claim->released = on_released;
-    claim->user_data = holder;
-    holder->server = server;
-    holder->connection = connection;
-    connection->claim = holder;
-    list_append(&server->claims, &holder->link);
-    registry_claim(claim);
-}
-
-static void
-act(Connection *connection, LoginAction action)
+void
+connection_act(Connection *connection, LoginAction action)
 {
     Login *login = &connection->login->login;
 
@@ -410,7 +301,7 @@ act(Connection *connection, LoginAction action)
         tx_put(connection, login->response, login->response_data, login->response_size);
         break;
     case LOGIN_CLAIM:
-        ask_registry(connection);
+        admission_begin(connection);
         break;
     case LOGIN_DONE:
         enter_full_feature(connection);
@@ -430,7 +321,7 @@ act(Connection *connection, LoginAction action)
 void
 connection_login_pdu(Connection *connection, const guint8 *bhs, const guint8 *data, gsize size)
 {
-    act(connection, login_receive(&connection->login->login, bhs, data, size));
+    connection_act(connection, login_receive(&connection->login->login, bhs, data, size));
 }
 
 /* Text */
@@ -493,6 +384,7 @@ connection_begin_text(Connection *connection)
         .offer = &text->offer,
         .params = &connection->params,
         .max_text_size = connection->server->limits.max_text_size,
+        .is_asked = connection->async.asked_size != 0,
     };
 
     if (session->target != NULL) {
@@ -545,8 +437,8 @@ nop_timeout(const Connection *connection)
     return (target != NULL ? MAX(target->nop_timeout, 1) : DISCOVERY_NOP_SECONDS) * USEC_PER_SEC;
 }
 
-static void
-ping(Connection *connection)
+void
+connection_ping(Connection *connection)
 {
     connection->ping_ttt =
         connection->ping_ttt == PDU_TAG_RESERVED - 1 ? 0 : connection->ping_ttt + 1;
@@ -586,8 +478,10 @@ on_nop_timer(Connection *connection)
     }
 
     connection->is_pinged = FALSE;
+    if (interval == 0)
+        return;
     if (since + interval <= now_of(connection))
-        ping(connection);
+        connection_ping(connection);
     else
         timer_set(&connection->timer, &connection->server->worker->loop, since + interval);
 }
@@ -659,10 +553,12 @@ connection_sent(Connection *connection)
     if (connection->state == CONNECTION_FULL_FEATURE && connection->login != NULL)
         drop_login(connection);
 
-    if (session != NULL && session->is_logged_out) {
+    if (session != NULL && connection->is_logged_out) {
         connection_end(connection);
         session_connection_closed(session, connection, "logout");
     }
+    if (connection->tx.is_held && connection->session != NULL)
+        fence_check(connection->session);
     if (connection->state == CONNECTION_ENDING) {
         drop_login(connection);
         connection->state = CONNECTION_DRAINING;
@@ -755,6 +651,8 @@ connection_new(Server *server, int fd, guint16 tag, guint32 portal_id, const Add
     list_init(&connection->session_link);
     list_init(&connection->link);
     list_init(&connection->tx.queue);
+    list_init(&connection->tx.held);
+    recovery_init(connection);
     watch_init(&connection->watch, on_ready);
     deferred_init(&connection->flush, on_flush);
     timer_init(&connection->timer, on_timer);

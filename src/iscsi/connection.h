@@ -9,6 +9,7 @@
 #include "iscsi/discovery.h"
 #include "iscsi/login.h"
 #include "iscsi/param.h"
+#include "iscsi/recovery.h"
 #include "iscsi/registry.h"
 #include "iscsi/rx.h"
 #include "iscsi/service.h"
@@ -20,6 +21,7 @@
  * Connection: one socket, from accept to close
  */
 
+typedef struct Remnant Remnant;
 typedef struct Server Server;
 typedef struct SessionClaim SessionClaim;
 
@@ -66,20 +68,31 @@ struct Connection {
     Address remote;
     IscsiSessionType type;
     IscsiParams params;
-    guint32 stat_sn; /* of the next PDU that has one */
+    guint32 recv_limit; /* the largest MaxRecvDataSegmentLength that we have declared */
+    guint32 stat_sn;    /* of the next PDU that has one */
     guint32 exp_stat_sn;
     ConnectionLogin *login;
     SessionClaim *claim; /* while the login waits for it */
+    Remnant *awaited;    /* the same: what a connection that it replaces has begun */
     ConnectionText *text;
     Rx rx;
     Tx tx;
     Async async;
+    Recovery recovery;
 
     /* target's pings */
     gint64 received_at;
     gint64 pinged_at;
     guint32 ping_ttt;
     gboolean is_pinged;
+
+    /* how it ends, see logout.c */
+    Task *logout;           /* of this connection or of the session, that came on it */
+    gboolean is_leaving;    /* nothing that still comes counts */
+    gboolean is_logged_out; /* the answer has left */
+    gboolean is_removed;    /* logged out for recovery */
+    gboolean is_replaced;   /* by another connection, or logged out on one */
+    gboolean peer_has_gone; /* it need not be told */
 
     gint64 accepted_at;
     IscsiLimit limit; /* what it has run into, for the event about that */
@@ -99,15 +112,30 @@ void connection_free(Connection *connection);
  * connection_close() - end at once, drop what is unsent
  * @reason: for the journal
  *
- * Memory stays until the end of the turn. Its session goes with it (ERL 0, one connection).
+ * Memory stays until the end of the turn. Its session goes with its last connection, unless that can
+ * be recovered.
  */
 void connection_close(Connection *connection, const char *reason);
 
 /* Send what is queued, then shut down and wait a little for the peer to close */
 void connection_end(Connection *connection);
 
+/* The same, for one whose session has been logged out on another connection */
+void connection_leave(Connection *connection, const char *reason);
+
+/* Between two workers, while the login waits: stop all that belongs to this one's loop, or start it */
+void connection_detach(Connection *connection);
+gboolean connection_attach(Connection *connection, Server *server); /* FALSE: it was closed */
+
+/* Do what the login says */
+void connection_act(Connection *connection, LoginAction action);
+
 /* Send a Reject of the PDU in @bhs */
 void connection_reject(Connection *connection, const guint8 *bhs, PduRejectReason reason);
+
+/* The same, of a Data/R2T SNACK: @data_sn is the next number that would be sent for the task */
+void connection_reject_data(Connection *connection, const guint8 *bhs, PduRejectReason reason,
+                            guint32 data_sn);
 
 /* The peer broke the protocol: report it, and when @reason is not NONE tell it; then close */
 void connection_fail(Connection *connection, const guint8 *bhs, PduRejectReason reason,
@@ -134,6 +162,9 @@ void connection_login_pdu(Connection *connection, const guint8 *bhs, const guint
 
 /* rx: an answer to our ping, or any other NOP-Out without a tag */
 void connection_pong(Connection *connection, const guint8 *bhs);
+
+/* Ask the initiator for an answer; who gives none in time is closed */
+void connection_ping(Connection *connection);
 
 /* rx: the socket gave something */
 void connection_received(Connection *connection);

@@ -185,6 +185,47 @@ credentials_new(const CredentialsAccount *accounts, guint n_accounts, GError **r
     return credentials;
 }
 
+/* The accounts of a set that are not of @user, in an array with room for one more; it borrows */
+static CredentialsAccount *
+list_others(const Credentials *before, const char *user, guint *ret_n, guint *ret_place)
+{
+    guint n_before = before != NULL ? before->n_accounts : 0;
+    CredentialsAccount *accounts = g_new0(CredentialsAccount, n_before + 1);
+    guint n = 0;
+
+    *ret_place = n_before;
+    for (guint i = 0; i < n_before; i++) {
+        if (strcmp(before->accounts[i].user, user) == 0)
+            *ret_place = i;
+        else
+            accounts[n++] = before->accounts[i];
+    }
+    *ret_n = n;
+    return accounts;
+}
+
+Credentials *
+credentials_with(const Credentials *before, const CredentialsAccount *account, GError **ret_error)
+{
+    guint n, place;
+    g_autofree CredentialsAccount *accounts = list_others(before, account->user, &n, &place);
+
+    memmove(&accounts[place + 1], &accounts[place], (n - place) * sizeof(accounts[0]));
+    accounts[place] = *account;
+    return credentials_new(accounts, n + 1, ret_error);
+}
+
+gboolean
+credentials_without(const Credentials *before, const char *user, Credentials **ret_credentials,
+                    GError **ret_error)
+{
+    guint n, place;
+    g_autofree CredentialsAccount *accounts = list_others(before, user, &n, &place);
+
+    *ret_credentials = n > 0 ? credentials_new(accounts, n, ret_error) : NULL;
+    return n == 0 || *ret_credentials != NULL;
+}
+
 Credentials *
 credentials_ref(Credentials *credentials)
 {

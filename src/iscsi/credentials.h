@@ -56,6 +56,20 @@ gboolean credentials_check_secret(const char *secret, GError **ret_error);
 Credentials *credentials_new(const CredentialsAccount *accounts, guint n_accounts,
                              GError **ret_error);
 
+/**
+ * credentials_with() - @before and @account, in the place of that of the same user if there is one
+ * @before: NULL: none
+ *
+ * Returns: one reference, or NULL: refused as credentials_new() does
+ */
+Credentials *credentials_with(const Credentials *before, const CredentialsAccount *account,
+                              GError **ret_error);
+
+/* @before, which may be NULL, but for the account of @user. *@ret_credentials: one reference; NULL:
+ * nothing is left. */
+gboolean credentials_without(const Credentials *before, const char *user,
+                             Credentials **ret_credentials, GError **ret_error);
+
 /* NULL is passed on, and ignored */
 Credentials *credentials_ref(Credentials *credentials);
 void credentials_unref(Credentials *credentials);

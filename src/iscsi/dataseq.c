@@ -17,14 +17,52 @@
  *
  * A Data-Out whose task is unknown belongs to a command that was aborted; it is
  * discarded in silence.
+ *
+ * Above error recovery level 0 a Data-Out that is lost (a digest error, a gap in
+ * DataSN, or nothing comes for a while) does not end the command. What came
+ * before it counts, what still comes of the sequence is thrown away, and when
+ * the sequence has ended the rest is asked for by a recovery R2T (RFC 7143 7.8,
+ * 7.9, 11.8); of an unsolicited sequence, by the R2Ts for what did not come. An
+ * R2T that nobody answers may itself have been lost: it is sent once more as it
+ * was, which an initiator that has it ignores (7.9), before another takes its
+ * place.
  */
 
 #include "iscsi/dataseq.h"
 
 #include "iscsi/connection.h"
+#include "iscsi/pressure.h"
+#include "iscsi/recovery.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
+
+/* A sequence that does not go on for this time has lost something */
+#define SEQUENCE_USEC (5 * USEC_PER_SEC)
+
+/* The same while other data comes on the connection */
+#define BUSY_SEQUENCE_USEC (20 * USEC_PER_SEC)
+
+/* How often it is asked for before the command is given up */
+#define TIMEOUTS_MAX 8
+
+static gboolean
+has_recovery(const Task *task)
+{
+    return task->session->params.error_recovery_level > 0;
+}
+
+/* The initiator owes data from now on, or has sent some */
+static void
+note_progress(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    out->progress_at = task->session->server->worker->loop.now;
+    out->n_timeouts = 0;
+    if (task->connection != NULL)
+        recovery_watch(task->connection);
+}
 
 static guint32
 first_burst(const Task *task)
@@ -59,6 +97,8 @@ check_unsolicited(Task *task, gsize immediate)
     if (!out->unsolicited_open)
         return;
 
+    if (has_recovery(task))
+        note_progress(task);
     if (!pdu_command_is_write(task->bhs) || immediate >= first_burst(task)) {
         /* Nothing can follow, so nothing is waited for */
         task_command_set_failure(task, SENSE_UNEXPECTED_UNSOLICITED_DATA);
@@ -78,7 +118,8 @@ reserve(Task *task)
     guint32 size = (guint32)MIN(MIN(command->data_out_length, (guint64)command->expected_out),
                                 POOL_BUFFER_MAX);
 
-    if (session->reserved + size > session->reserve_max) {
+    if (session->reserved != 0 &&
+        session->reserved + size > pressure_share(session->server, session->reserve_max)) {
         server_post_limit(session->server, session, ISCSI_LIMIT_SESSION_BYTES);
         out->is_refused = TRUE;
         return;
@@ -173,8 +214,8 @@ dataseq_command_complete(Task *task)
 
 /* Solicited data */
 
-static guint32
-make_ttt(Task *task)
+guint32
+dataseq_make_ttt(Task *task)
 {
     guint32 slot = (guint32)(task - task->session->tasks);
 
@@ -197,12 +238,13 @@ ask(Task *task)
         TaskR2t *r2t = &out->r2ts[out->n_r2ts++];
 
         *r2t = (TaskR2t){
-            .ttt = make_ttt(task),
+            .ttt = dataseq_make_ttt(task),
             .offset = out->asked,
             .length = MIN(params->max_burst_length, out->segment_end - out->asked),
         };
         out->asked += r2t->length;
-        tx_queue(task);
+        if (task->connection != NULL)
+            tx_queue(task);
     }
 }
 
@@ -213,7 +255,7 @@ dataseq_segment(Task *task)
     ScsiCommand *command = &task->command.scsi;
     guint64 end = command->data_offset + command->data_length;
 
-    if (task->connection == NULL || task->is_aborted)
+    if (task->is_aborted || (task->connection == NULL && !task->is_suspended))
         return;
 
     if (out->has_failed) {
@@ -232,6 +274,25 @@ dataseq_segment(Task *task)
     ask(task);
 }
 
+/* The one that @r2t has taken the place of, or the one it is */
+static void
+encode_r2t(Task *task, TaskR2t *r2t, guint8 *bhs)
+{
+    if (r2t->resends_old) {
+        r2t->resends_old = FALSE;
+        pdu_encode_r2t(bhs, task->itt, pdu_lun(task->bhs), r2t->old_ttt, r2t->old_sn,
+                       r2t->old_offset, r2t->old_length);
+        return;
+    }
+
+    if (!r2t->is_sent)
+        r2t->r2t_sn = task->command.out.r2t_sn++;
+    r2t->is_sent = TRUE;
+    r2t->resends = FALSE;
+    pdu_encode_r2t(bhs, task->itt, pdu_lun(task->bhs), r2t->ttt, r2t->r2t_sn, r2t->offset,
+                   r2t->length);
+}
+
 gboolean
 dataseq_emit_r2t(Task *task, TxSlot *slot)
 {
@@ -241,15 +302,15 @@ dataseq_emit_r2t(Task *task, TxSlot *slot)
     for (guint i = 0; i < out->n_r2ts; i++) {
         TaskR2t *r2t = &out->r2ts[i];
 
-        if (r2t->is_sent)
+        if (r2t->is_sent && !r2t->resends && !r2t->resends_old)
             continue;
 
-        r2t->is_sent = TRUE;
-        pdu_encode_r2t(slot->head, task->itt, pdu_lun(task->bhs), r2t->ttt, out->r2t_sn++,
-                       r2t->offset, r2t->length);
+        encode_r2t(task, r2t, slot->head);
         pdu_set_sequence(slot->head, connection->stat_sn, task->session->exp_cmd_sn,
                          task->session->max_cmd_sn);
         connection->tx.told_max_cmd_sn = task->session->max_cmd_sn;
+        if (has_recovery(task) && out->n_timeouts == 0)
+            note_progress(task);
         return TRUE;
     }
     return FALSE;
@@ -295,19 +356,35 @@ unsolicited_header(Task *task, Rx *rx)
     TaskDataOut *out = &task->command.out;
     guint32 offset = pdu_data_offset(rx->bhs);
 
+    /* It was given up, and comes after all */
+    if (!out->unsolicited_open && out->is_broken)
+        return;
     if (!out->unsolicited_open) {
         task_command_set_failure(task, SENSE_UNEXPECTED_UNSOLICITED_DATA);
         return;
     }
 
-    if (pdu_data_sn(rx->bhs) != out->unsolicited_sn || offset != out->unsolicited_received)
+    /* There is no buffer for it before its command has its turn */
+    if (!task->command.is_begun) {
+        out->is_broken = has_recovery(task);
+        out->is_refused |= !out->is_broken;
+        return;
+    }
+
+    /* Something before it is missing, as if by a digest error: RFC 7143 7.9 */
+    if (pdu_data_sn(rx->bhs) != out->unsolicited_sn && has_recovery(task))
+        out->is_broken = TRUE;
+    if (out->is_broken)
+        return;
+
+    if (pdu_data_sn(rx->bhs) != out->unsolicited_sn)
+        task_command_set_failure(task, SENSE_PROTOCOL_CRC_ERROR);
+    else if (offset != out->unsolicited_received)
         task_command_set_failure(task, SENSE_DATA_PHASE_ERROR);
     else if (rx->data_size > first_burst(task) - offset)
         task_command_set_failure(task, SENSE_UNEXPECTED_UNSOLICITED_DATA);
 
-    if (!task->command.is_begun)
-        out->is_refused = TRUE;
-    else if (!out->has_failed && out->is_reserved)
+    if (!out->has_failed && out->is_reserved)
         place(task, rx, offset, reserved_size(task));
 }
 
@@ -315,11 +392,19 @@ static void
 solicited_header(Task *task, Rx *rx)
 {
     TaskDataOut *out = &task->command.out;
-    const TaskR2t *r2t = rx->r2t;
+    TaskR2t *r2t = rx->r2t;
     guint32 offset = pdu_data_offset(rx->bhs);
 
-    if (pdu_data_sn(rx->bhs) != r2t->data_sn || offset != r2t->offset + r2t->received ||
-        rx->data_size > r2t->length - r2t->received) {
+    if (pdu_data_sn(rx->bhs) != r2t->data_sn && has_recovery(task))
+        r2t->is_broken = TRUE;
+    if (r2t->is_broken)
+        return;
+
+    if (pdu_data_sn(rx->bhs) != r2t->data_sn) {
+        task_command_set_failure(task, SENSE_PROTOCOL_CRC_ERROR);
+        return;
+    }
+    if (offset != r2t->offset + r2t->received || rx->data_size > r2t->length - r2t->received) {
         task_command_set_failure(task, SENSE_DATA_PHASE_ERROR);
         return;
     }
@@ -335,6 +420,15 @@ may_have_data(const Task *task)
            (!task->command.is_done || task->command.out.is_draining);
 }
 
+/* Another R2T has taken the place of the one with that tag, but there may still be an answer to it */
+static gboolean
+was_used(const Task *task, guint32 ttt)
+{
+    guint32 slot = (guint32)(task - task->session->tasks);
+
+    return ttt >> 16 == slot && (guint16)(task->session->ttt_count - 1 - ttt) < G_MAXINT16;
+}
+
 void
 dataseq_header(Connection *connection, Rx *rx)
 {
@@ -342,6 +436,12 @@ dataseq_header(Connection *connection, Rx *rx)
     guint32 ttt = pdu_ttt(rx->bhs);
 
     if (task == NULL || !may_have_data(task)) {
+        rx->is_discarded = TRUE;
+        return;
+    }
+    if (task->connection != connection) {
+        connection_report(connection, "Data-Out on another connection than its command");
+        connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
         rx->is_discarded = TRUE;
         return;
     }
@@ -353,6 +453,10 @@ dataseq_header(Connection *connection, Rx *rx)
     }
 
     rx->r2t = find_r2t(&task->command.out, ttt);
+    if (rx->r2t == NULL && has_recovery(task) && was_used(task, ttt)) {
+        rx->is_discarded = TRUE;
+        return;
+    }
     if (rx->r2t == NULL) {
         connection_report(connection, "Data-Out with a target transfer tag that is not in use");
         connection_reject(connection, rx->bhs, PDU_REJECT_INVALID_FIELD);
@@ -365,6 +469,17 @@ dataseq_header(Connection *connection, Rx *rx)
 
 /* Data-Outs that are complete */
 
+/* No more comes unasked */
+static void
+end_unsolicited(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    out->unsolicited_open = FALSE;
+    if (task->command.is_begun && task->is_delivered && !out->is_draining)
+        task_command_ready(task);
+}
+
 static void
 unsolicited_complete(Task *task, const Rx *rx)
 {
@@ -373,17 +488,41 @@ unsolicited_complete(Task *task, const Rx *rx)
     if (!out->unsolicited_open)
         return;
 
-    out->unsolicited_sn++;
-    out->unsolicited_received += (guint32)rx->data_size;
-    out->usable = MIN(out->unsolicited_received, reserved_size(task));
+    if (!out->is_broken) {
+        out->unsolicited_sn++;
+        out->unsolicited_received += (guint32)rx->data_size;
+        out->usable = MIN(out->unsolicited_received, reserved_size(task));
+    }
     if (!pdu_is_final(rx->bhs))
         return;
 
-    out->unsolicited_open = FALSE;
-    if (out->unsolicited_received != first_burst(task))
+    /* Before its turn the command has not counted its immediate data, and is refused anyway */
+    if (!out->is_broken && task->command.is_begun && out->unsolicited_received != first_burst(task))
         task_command_set_failure(task, SENSE_NOT_ENOUGH_UNSOLICITED_DATA);
-    if (task->command.is_begun && !out->is_draining)
-        task_command_ready(task);
+    end_unsolicited(task);
+}
+
+/* What has not come of @r2t is asked for by another one, RFC 7143 11.8 */
+static void
+recover(Task *task, TaskR2t *r2t)
+{
+    r2t->old_ttt = r2t->ttt;
+    r2t->old_sn = r2t->r2t_sn;
+    r2t->old_offset = r2t->offset;
+    r2t->old_length = r2t->length;
+    r2t->has_old = TRUE;
+    r2t->resends_old = FALSE;
+
+    r2t->ttt = dataseq_make_ttt(task);
+    r2t->offset += r2t->received;
+    r2t->length -= r2t->received;
+    r2t->received = 0;
+    r2t->data_sn = 0;
+    r2t->is_sent = FALSE;
+    r2t->is_broken = FALSE;
+    r2t->resends = FALSE;
+    if (task->connection != NULL)
+        tx_queue(task);
 }
 
 static void
@@ -393,8 +532,17 @@ solicited_complete(Task *task, Rx *rx)
     TaskR2t *r2t = rx->r2t;
     gboolean is_full;
 
-    r2t->data_sn++;
-    r2t->received += (guint32)MIN(rx->data_size, r2t->length - r2t->received);
+    if (r2t->is_broken) {
+        if (!pdu_is_final(rx->bhs))
+            return;
+        if (!out->has_failed) {
+            recover(task, r2t);
+            return;
+        }
+    } else {
+        r2t->data_sn++;
+        r2t->received += (guint32)MIN(rx->data_size, r2t->length - r2t->received);
+    }
     is_full = r2t->received == r2t->length;
     if (!pdu_is_final(rx->bhs) && !(is_full && !out->has_failed))
         return;
@@ -418,6 +566,8 @@ dataseq_drain(Task *task)
     TaskDataOut *out = &task->command.out;
 
     withdraw_r2ts(out);
+    if (task->is_suspended)
+        out->n_r2ts = 0;
     out->has_failed = TRUE;
     out->is_draining = !is_drained(task);
     return !out->is_draining;
@@ -461,12 +611,198 @@ dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error)
     if (task == NULL || !may_have_data(task))
         return;
 
-    if (digest_error)
+    if (digest_error && !has_recovery(task))
         task_command_set_failure(task, SENSE_PROTOCOL_CRC_ERROR);
+    else if (digest_error && rx->r2t != NULL)
+        rx->r2t->is_broken = TRUE;
+    else if (digest_error)
+        task->command.out.is_broken = TRUE;
+    if (has_recovery(task)) {
+        note_progress(task);
+        connection->recovery.data_out_at = task->command.out.progress_at;
+    }
     if (rx->r2t != NULL)
         solicited_complete(task, rx);
     else
         unsolicited_complete(task, rx);
     if (may_have_data(task))
         go_on(task);
+}
+
+/* Error recovery */
+
+/* TRUE: it is one that may be asked for, and will be sent */
+static gboolean
+resend_r2t(TaskDataOut *out, guint32 r2t_sn)
+{
+    for (guint i = 0; i < out->n_r2ts; i++) {
+        TaskR2t *r2t = &out->r2ts[i];
+
+        if (r2t->is_sent && r2t->r2t_sn == r2t_sn) {
+            r2t->resends = TRUE;
+            return TRUE;
+        }
+        if (r2t->has_old && r2t->old_sn == r2t_sn) {
+            r2t->resends_old = TRUE;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+PduRejectReason
+dataseq_resend(Task *task, guint32 first, guint32 n)
+{
+    TaskDataOut *out = &task->command.out;
+    guint32 end = out->r2t_sn;
+    gboolean is_open = n == 0; /* all that are, from @first on */
+    gboolean has_any = FALSE;
+
+    if (first >= end ? first != 0 || n != 0 : n > end - first)
+        return PDU_REJECT_PROTOCOL_ERROR;
+
+    if (n != 0)
+        end = first + n;
+    for (guint32 sn = first; sn < end; sn++) {
+        /* Who has answered it has it */
+        if (resend_r2t(out, sn))
+            has_any = TRUE;
+        else if (!is_open)
+            return PDU_REJECT_PROTOCOL_ERROR;
+    }
+    if (has_any)
+        tx_queue(task);
+    return PDU_REJECT_NONE;
+}
+
+static gboolean
+is_overdue(const Task *task)
+{
+    const TaskDataOut *out = &task->command.out;
+    gint64 now = task->session->server->worker->loop.now;
+
+    if (now - out->progress_at >= BUSY_SEQUENCE_USEC)
+        return TRUE;
+    return now - MAX(out->progress_at, task->connection->recovery.data_out_at) >= SEQUENCE_USEC;
+}
+
+/* The R2Ts have not left */
+static gboolean
+is_unasked(const Task *task)
+{
+    const TaskDataOut *out = &task->command.out;
+
+    return task->connection->tx.is_blocked || (out->n_r2ts > 0 && !out->r2ts[0].is_sent);
+}
+
+/* The initiator will not end its sequences: the command ends without that */
+static void
+give_up(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    task_command_set_failure(task, SENSE_PROTOCOL_CRC_ERROR);
+    out->n_r2ts = 0;
+    if (out->unsolicited_open)
+        end_unsolicited(task);
+    if (may_have_data(task))
+        go_on(task);
+}
+
+static void
+ask_again(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+    TaskR2t *r2t = &out->r2ts[0];
+
+    if (out->has_failed || out->is_draining || out->n_timeouts >= TIMEOUTS_MAX) {
+        give_up(task);
+        return;
+    }
+    if (out->unsolicited_open) {
+        out->is_broken = TRUE;
+        end_unsolicited(task);
+        return;
+    }
+
+    if (out->n_timeouts == 1 && r2t->received == 0 && !r2t->is_broken) {
+        r2t->resends = TRUE;
+        tx_queue(task);
+    } else {
+        recover(task, r2t);
+    }
+}
+
+gboolean
+dataseq_check(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    if (!out->unsolicited_open && out->n_r2ts == 0)
+        return FALSE;
+
+    /* What is just being received has a time limit of its own; what the initiator did not read, too */
+    if (task->connection->rx.task == task || is_unasked(task)) {
+        out->progress_at = task->session->server->worker->loop.now;
+        return TRUE;
+    }
+    if (!is_overdue(task))
+        return TRUE;
+
+    out->n_timeouts++;
+    out->progress_at = task->session->server->worker->loop.now;
+    ask_again(task);
+    return TRUE;
+}
+
+void
+dataseq_suspend(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    if (!out->unsolicited_open && out->n_r2ts == 0)
+        return;
+
+    if (out->has_failed || out->is_draining) {
+        give_up(task);
+    } else if (out->unsolicited_open) {
+        out->is_broken = TRUE;
+        end_unsolicited(task);
+    }
+}
+
+/* The lowest R2TSN that was not answered */
+static guint32
+first_open_sn(const TaskDataOut *out)
+{
+    guint32 sn = out->r2t_sn;
+
+    for (guint i = 0; i < out->n_r2ts; i++) {
+        const TaskR2t *r2t = &out->r2ts[i];
+
+        if (r2t->has_old)
+            sn = MIN(sn, r2t->old_sn);
+        else if (r2t->is_sent)
+            sn = MIN(sn, r2t->r2t_sn);
+    }
+    return sn;
+}
+
+void
+dataseq_reassign(Task *task, guint32 exp_sn)
+{
+    TaskDataOut *out = &task->command.out;
+
+    if (!out->in_segment)
+        return;
+
+    out->r2t_sn = exp_sn != 0 && exp_sn <= out->r2t_sn ? exp_sn : first_open_sn(out);
+    for (guint i = 0; i < out->n_r2ts; i++) {
+        TaskR2t *r2t = &out->r2ts[i];
+
+        if (r2t->is_sent || r2t->has_old)
+            recover(task, r2t);
+        r2t->has_old = FALSE;
+    }
+    note_progress(task);
 }

@@ -29,7 +29,6 @@ void dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error);
 /* scsi wants the command's segment filled */
 void dataseq_segment(Task *task);
 
-/* Encode the next R2T that is to be sent; FALSE: there is none */
 /**
  * dataseq_drain() - the command has ended by an abort that is to be answered
  *
@@ -38,4 +37,23 @@ void dataseq_segment(Task *task);
  */
 gboolean dataseq_drain(Task *task);
 
+/* Encode the next R2T that is to be sent; FALSE: there is none */
 gboolean dataseq_emit_r2t(Task *task, TxSlot *slot);
+
+/* A Target Transfer Tag that is new to the initiator */
+guint32 dataseq_make_ttt(Task *task);
+
+/**
+ * dataseq_resend() - R2T SNACK, RFC 7143 11.16
+ * @first, @n: BegRun and RunLength
+ */
+PduRejectReason dataseq_resend(Task *task, guint32 first, guint32 n);
+
+/* Its connection has failed: what comes unasked does not come any more */
+void dataseq_suspend(Task *task);
+
+/* It has got another connection: ask for what has not come; the initiator has the R2Ts below @exp_sn */
+void dataseq_reassign(Task *task, guint32 exp_sn);
+
+/* The connection's timer: ask again for what does not come; TRUE while the initiator owes data */
+gboolean dataseq_check(Task *task);

@@ -312,6 +312,7 @@ begin(Discovery *discovery, const guint8 *bhs)
     text_writer_clear(&discovery->writer);
     negotiate_init_full_feature(&discovery->negotiation, discovery->config.offer,
                                 discovery->config.type, discovery->config.params);
+    discovery->negotiation.is_asked = discovery->config.is_asked;
 }
 
 DiscoveryAction

@@ -68,6 +68,7 @@ typedef struct {
     const IscsiParams *offer; /* what the target offers */
     IscsiParams *params;      /* what holds in the connection; changed by a negotiation */
     guint32 max_text_size;    /* of one request; 0: what fits */
+    gboolean is_asked;        /* by us, to negotiate: what has changed is declared */
 } DiscoveryConfig;
 
 typedef enum {

@@ -15,8 +15,8 @@
  * security stage too; all others wait for the operational stage.
  *
  * our_max is below what the wire allows where a value would promise more than
- * this target does: buffers are at most 1 MiB in one piece, error recovery and
- * several connections have their own time.
+ * this target does: buffers are at most 1 MiB in one piece, and a session has a
+ * few connections.
  */
 
 #include "iscsi/keytable.h"
@@ -109,7 +109,7 @@ static const KeyRow rows[KEY_N] = {
         .settable = TRUE, .offset = OFFSET(default_time2wait), .max = 3600, .rfc_default = 2, .our_default = 2, .our_max = 3600,
         .summary = "seconds to wait before a lost connection is tried again" },
     [KEY_ERROR_RECOVERY_LEVEL] = { "ErrorRecoveryLevel", "13.20", KEY_TYPE_NUMBER, KEY_RULE_MIN, KEY_SCOPE_SESSION, LO, BOTH,
-        .offset = OFFSET(error_recovery_level), .max = 2, .rfc_default = 0, .our_default = 0, .our_max = 0,
+        .settable = TRUE, .offset = OFFSET(error_recovery_level), .max = 2, .rfc_default = 0, .our_default = 0, .our_max = 2,
         .summary = "what can be recovered without losing the session" },
     [KEY_FIRST_BURST_LENGTH] = { "FirstBurstLength", "13.14", KEY_TYPE_NUMBER, KEY_RULE_MIN, KEY_SCOPE_SESSION, LO, BOTH, DISCOVERY | NO_FIRST,
         .settable = TRUE, .offset = OFFSET(first_burst_length), .min = LENGTH_MIN, .max = LENGTH_MAX, .rfc_default = 65536, .our_default = 262144, .our_max = MIB,
@@ -124,14 +124,14 @@ static const KeyRow rows[KEY_N] = {
         .settable = TRUE, .offset = OFFSET(max_burst_length), .min = LENGTH_MIN, .max = LENGTH_MAX, .rfc_default = 262144, .our_default = MIB, .our_max = MIB,
         .summary = "most bytes of one sequence of data" },
     [KEY_MAX_CONNECTIONS] = { "MaxConnections", "13.2", KEY_TYPE_NUMBER, KEY_RULE_MIN, KEY_SCOPE_SESSION, LO, BOTH, DISCOVERY,
-        .offset = OFFSET(max_connections), .min = 1, .max = 65535, .rfc_default = 1, .our_default = 1, .our_max = 1,
+        .settable = TRUE, .offset = OFFSET(max_connections), .min = 1, .max = 65535, .rfc_default = 1, .our_default = 4, .our_max = 8,
         .summary = "connections of one session" },
     [KEY_MAX_OUTSTANDING_R2T] = { "MaxOutstandingR2T", "13.17", KEY_TYPE_NUMBER, KEY_RULE_MIN, KEY_SCOPE_SESSION, LO, BOTH, DISCOVERY,
         .settable = TRUE, .offset = OFFSET(max_outstanding_r2t), .min = 1, .max = 65535, .rfc_default = 1, .our_default = 16, .our_max = 16,
         .summary = "R2Ts of one command that are open at once" },
     [KEY_TASK_REPORTING] = { "TaskReporting", "13.23", KEY_TYPE_LIST, KEY_RULE_LIST, KEY_SCOPE_SESSION, LO, BOTH, DISCOVERY,
         .offset = OFFSET(task_reporting), .rfc_default = ISCSI_TASK_REPORTING_RFC3720,
-        .our_default = 1u << ISCSI_TASK_REPORTING_RFC3720 | 1u << ISCSI_TASK_REPORTING_RESPONSE_FENCE, .values = { "RFC3720", "ResponseFence", "FastAbort" },
+        .our_default = 1u << ISCSI_TASK_REPORTING_RFC3720 | 1u << ISCSI_TASK_REPORTING_RESPONSE_FENCE | 1u << ISCSI_TASK_REPORTING_FAST_ABORT, .values = { "RFC3720", "ResponseFence", "FastAbort" },
         .summary = "how the end of aborted tasks is told" },
     [KEY_ISCSI_PROTOCOL_LEVEL] = { "iSCSIProtocolLevel", "13.24", KEY_TYPE_NUMBER, KEY_RULE_MIN, KEY_SCOPE_SESSION, LO, BOTH, DISCOVERY,
         .offset = OFFSET(protocol_level), .max = 31, .rfc_default = 1, .our_default = 2, .our_max = 2,

@@ -219,6 +219,7 @@ receive_auth_key(Login *login, const KeyRow *row, const char *value, LoginAction
 {
     LoginAuthResult result = LOGIN_AUTH_FAILED;
 
+    login->remedy = LOGIN_REMEDY_INITIATOR;
     login_explain(login, "%s came without AuthMethod=CHAP", row->name);
     if (login->auth != NULL)
         result = login->auth->receive(login, row->name, value);
@@ -379,6 +380,12 @@ find_target(Login *login, LoginAction *ret_action)
         return FALSE;
     case LOGIN_NOT_FOUND:
         *ret_action = refuse(login, LOGIN_STATUS_NOT_FOUND, "There is no such target here");
+        return FALSE;
+    case LOGIN_HIDDEN:
+        *ret_action = refuse(login, LOGIN_STATUS_NOT_FOUND,
+                             "The target is not reached through portal group %u: add the group to "
+                             "those of the target, or let the initiator use another portal",
+                             login->target.tag);
         return FALSE;
     case LOGIN_FORBIDDEN:
         *ret_action = refuse_forbidden(login);
@@ -605,6 +612,7 @@ receive_header(Login *login, const guint8 *bhs, LoginAction *ret_action)
         login->stat_sn = pdu_exp_stat_sn(bhs);
     }
     if (is_first || is_same) {
+        login->awaits_trust = FALSE;
         login->cmd_sn = login->exp_cmd_sn = pdu_cmd_sn(bhs);
         login->max_cmd_sn = login->cmd_sn + login->policy->window - 1;
     }

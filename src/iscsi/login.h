@@ -117,9 +117,18 @@ typedef enum {
 #define LOGIN_AUTH_NONE 0x01u
 #define LOGIN_AUTH_CHAP 0x02u
 
+/* Who can do something about a failed authentication: what the journal advises follows from it */
+typedef enum {
+    LOGIN_REMEDY_ACCOUNT,   /* the account is missing, or another one */
+    LOGIN_REMEDY_MUTUAL,    /* the account lacks what the target would prove itself with */
+    LOGIN_REMEDY_ALGORITHM, /* no algorithm in common */
+    LOGIN_REMEDY_INITIATOR, /* nothing here: the initiator has to be mended */
+} LoginRemedy;
+
 typedef enum {
     LOGIN_FOUND,
     LOGIN_NOT_FOUND,
+    LOGIN_HIDDEN,      /* there, but not through this portal group; the wire says "not found" */
     LOGIN_FORBIDDEN,   /* this initiator may not */
     LOGIN_REMOVED,     /* was there and will not come back */
     LOGIN_UNAVAILABLE, /* disabled, or configuration is still loading: try again */
@@ -208,6 +217,7 @@ typedef struct Login {
     gpointer auth_state;
     gboolean is_authenticated;
     char chap_user[CREDENTIALS_USER_MAX + 1]; /* who proved itself by CHAP; "" for nobody */
+    gboolean awaits_trust; /* the target has proved itself, and the initiator has not gone on yet */
 
     gboolean target_told;  /* TargetAlias and TargetPortalGroupTag were sent */
     gboolean is_continued; /* the request is not complete (C bit) */
@@ -221,9 +231,10 @@ typedef struct Login {
     guint8 response[PDU_BHS_SIZE];
     const guint8 *response_data;
     gsize response_size;
-    guint16 status;   /* of LOGIN_REFUSE */
-    IscsiLimit limit; /* the same: the limit that was the cause, if one was */
-    char reason[448]; /* of LOGIN_REFUSE and LOGIN_CLOSE: a sentence for the journal */
+    guint16 status;     /* of LOGIN_REFUSE */
+    IscsiLimit limit;   /* the same: the limit that was the cause, if one was */
+    LoginRemedy remedy; /* of LOGIN_STATUS_AUTHENTICATION_FAILURE */
+    char reason[448];   /* of LOGIN_REFUSE and LOGIN_CLOSE: a sentence for the journal */
 
     TextReader reader;
     TextWriter writer;

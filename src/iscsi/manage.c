@@ -14,15 +14,18 @@
  *
  * Step a) of RFC 7143 4.2.3.3, to wait for data that aborted tasks were asked
  * for, is not done: initiators that stop sending it would be waited for in
- * vain. What comes is thrown away, since its task is not known any more.
+ * vain. What comes is thrown away, since its task is not known any more. With
+ * FastAbort (4.2.3.4) that is how it is meant.
  *
- * A session of one connection needs no response fence (RFC 7143 4.2.2.3.3 a):
- * its answers arrive in the order in which they are sent.
+ * The answers of functions that end several tasks are fenced (fence.c).
  */
 
 #include "iscsi/manage.h"
 
+#include "iscsi/async.h"
 #include "iscsi/connection.h"
+#include "iscsi/fence.h"
+#include "iscsi/reassign.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
@@ -62,12 +65,23 @@ find_row(guint8 function)
     return NULL;
 }
 
+static gboolean
+is_query(const ManageRow *row)
+{
+    return row->scsi == TMF_QUERY_TASK || row->scsi == TMF_QUERY_TASK_SET ||
+           row->scsi == TMF_QUERY_ASYNC_EVENT;
+}
+
 static void
 answer(Task *task, PduTmfResponse response)
 {
+    const ManageRow *row = find_row(pdu_tmf_function(task->bhs));
+
     task->tmf_response = response;
     if (task->is_aborted || task->connection == NULL)
         task_finish(task);
+    else if (row != NULL && !row->is_single && !is_query(row))
+        fence_answer(task);
     else
         tx_queue(task);
 }
@@ -147,6 +161,8 @@ abort_task(Task *task, const ManageRow *row)
 {
     Task *other = session_find_task(task->session, pdu_tmf_rtt(task->bhs));
 
+    if (other != NULL && other->is_suspended)
+        reassign_answer(task, other);
     if (other == NULL || !other->is_active) {
         abort_missing(task);
         return;
@@ -167,13 +183,6 @@ abort_task(Task *task, const ManageRow *row)
     }
 
     start_scsi(task, row, &other->command.scsi);
-}
-
-static gboolean
-is_query(const ManageRow *row)
-{
-    return row->scsi == TMF_QUERY_TASK || row->scsi == TMF_QUERY_TASK_SET ||
-           row->scsi == TMF_QUERY_ASYNC_EVENT;
 }
 
 /* A command whose turn has not come, or whose data is still coming, is a task too */
@@ -220,6 +229,47 @@ abort_parked(Task *task, const ManageRow *row)
     }
 }
 
+/*
+ * FastAbort: the other connections hear of it before the answer, which waits for them behind its
+ * fence (RFC 7143 4.2.3.4, d) 2) and e). Data that they are still sending is thrown away.
+ */
+static void
+tell_others(const Task *task, const ManageRow *row)
+{
+    const Session *session = task->session;
+
+    if (session->params.task_reporting != ISCSI_TASK_REPORTING_FAST_ABORT)
+        return;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        const Task *other = &session->tasks[i];
+
+        if (other->is_used && other->is_active && other->kind == TASK_COMMAND &&
+            other->connection != NULL && other->connection != task->connection &&
+            !other->command.is_done && pdu_sn_less(other->cmd_sn, task->cmd_sn) &&
+            (row->is_target || pdu_lun(other->bhs) == pdu_lun(task->bhs)))
+            async_terminate_tasks(other->connection, pdu_lun(other->bhs));
+    }
+}
+
+/*
+ * What was sent after @task on another connection may have come before it. That is none of its
+ * concern, and its initiator waits for the answers.
+ */
+static void
+spare_later(const Task *task)
+{
+    const Session *session = task->session;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        Task *other = &session->tasks[i];
+
+        if (other->is_used && other->kind == TASK_COMMAND && other->command.is_begun)
+            other->command.scsi.is_spared =
+                !other->is_immediate && !pdu_sn_less(other->cmd_sn, task->cmd_sn);
+    }
+}
+
 /* Commands before this one are missing, and will come: CmdSN is at most one past the window */
 static gboolean
 must_wait(const Task *task)
@@ -245,8 +295,11 @@ start_row(Task *task, const ManageRow *row)
         return;
     }
 
-    if (!is_query(row))
+    if (!is_query(row)) {
         abort_parked(task, row);
+        spare_later(task);
+        tell_others(task, row);
+    }
     start_scsi(task, row, NULL);
 }
 
@@ -257,9 +310,12 @@ manage_start(Task *task)
     const ManageRow *row = find_row(function);
 
     task->session->statistics.n_task_management++;
+    if (function == PDU_TMF_TASK_REASSIGN) {
+        reassign_start(task);
+        return;
+    }
     if (row == NULL || task->session->params.protocol_level < row->level) {
-        answer(task, function == PDU_TMF_TASK_REASSIGN ? PDU_TMF_RESPONSE_REASSIGN_NOT_SUPPORTED
-                                                       : PDU_TMF_RESPONSE_NOT_SUPPORTED);
+        answer(task, PDU_TMF_RESPONSE_NOT_SUPPORTED);
         return;
     }
 

@@ -57,7 +57,6 @@ negotiate_init_full_feature(Negotiation *negotiation, const IscsiParams *local,
         .type = type,
         .leading = TRUE,
         .use = KEY_USE_FULL_FEATURE,
-        .has_declared = TRUE,
     };
 }
 
@@ -227,6 +226,21 @@ answer_first_burst(Negotiation *negotiation, TextWriter *answers)
     return answer_number(answers, row->name, params->first_burst_length);
 }
 
+/* Who only asks for targets in the full feature phase gets these, not keys that it may not expect */
+static gboolean
+must_declare(const Negotiation *negotiation)
+{
+    guint64 bit = (guint64)1 << KEY_MAX_RECV_DATA_SEGMENT_LENGTH;
+
+    if (negotiation->has_declared)
+        return FALSE;
+    if (negotiation->use != KEY_USE_FULL_FEATURE)
+        return negotiation->use == KEY_USE_OPERATIONAL;
+    return (negotiation->is_asked || (negotiation->received & bit) != 0) &&
+           negotiation->params.max_recv_data_segment_length !=
+               negotiation->local->max_recv_data_segment_length;
+}
+
 NegotiateResult
 negotiate_end_request(Negotiation *negotiation, TextWriter *answers)
 {
@@ -240,8 +254,7 @@ negotiate_end_request(Negotiation *negotiation, TextWriter *answers)
     /* MaxBurstLength may have been lowered without a word on FirstBurstLength: RFC 7143 13.14 */
     params->first_burst_length = MIN(params->first_burst_length, params->max_burst_length);
 
-    if (result != NEGOTIATE_OK || negotiation->has_declared ||
-        negotiation->use != KEY_USE_OPERATIONAL)
+    if (result != NEGOTIATE_OK || !must_declare(negotiation))
         return result;
 
     negotiation->has_declared = TRUE;

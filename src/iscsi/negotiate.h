@@ -32,6 +32,7 @@ typedef struct {
     guint8 use;       /* the KEY_USE_x of where we are; login sets it as the stage changes */
     guint64 received; /* bit per KeyId */
     gboolean has_declared;
+    gboolean is_asked;        /* by us, to negotiate in the full feature phase */
     gboolean has_first_burst; /* FirstBurstLength waits for the end of the request */
     guint32 first_burst;
 } Negotiation;
@@ -64,7 +65,9 @@ NegotiateResult negotiate_receive(Negotiation *negotiation, const char *key, con
 /**
  * negotiate_end_request() - all keys of a request were received
  *
- * Answers what depends on several keys, and declares our MaxRecvDataSegmentLength once.
+ * Answers what depends on several keys, and declares our MaxRecvDataSegmentLength once. In the full
+ * feature phase it does so only if it has changed, and the initiator was asked to negotiate or has
+ * declared its own.
  */
 NegotiateResult negotiate_end_request(Negotiation *negotiation, TextWriter *answers);
 

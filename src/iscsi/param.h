@@ -33,6 +33,9 @@ typedef enum {
     ISCSI_TASK_REPORTING_N,
 } IscsiTaskReporting;
 
+/* Connections of one session */
+#define ISCSI_CONNECTIONS_MAX 8
+
 /*
  * The values of the negotiable keys, for a target's limits (what we offer) as
  * well as for a session and its connection (what was agreed on).

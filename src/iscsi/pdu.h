@@ -511,7 +511,7 @@ pdu_encode(guint8 *bhs, PduOpcode opcode, guint8 flags, guint32 itt, gsize data_
  * pdu_encode_scsi_response() - RFC 7143 11.4
  * @residual_flags: PDU_RESIDUAL_OVERFLOW or PDU_RESIDUAL_UNDERFLOW, or 0
  * @response: PDU_RESPONSE_x; @status counts only with PDU_RESPONSE_COMPLETED
- * @exp_data_sn: the number of Data-In and R2T PDUs that were sent for the command
+ * @exp_data_sn: the number of Data-In PDUs that were sent for the command
  * @data_size: 0, or 2 and the size of the sense (a 2-byte SenseLength precedes it)
  */
 void pdu_encode_scsi_response(guint8 *bhs, guint32 itt, guint8 residual_flags, guint8 response,

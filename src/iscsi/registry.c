@@ -168,24 +168,32 @@ entry_evict_owner(Entry *entry)
     mailbox_send(owner->home, &owner->eviction, on_evict);
 }
 
+/* A session that is about to end for a new one of the same name is as good as gone */
+static gboolean
+may_be_joined(const Claim *owner, const Claim *claim)
+{
+    return owner != NULL && !owner->is_released && !owner->was_evicted &&
+           owner->target_name != NULL && claim->target_name != NULL && owner->tag == claim->tag &&
+           memcmp(owner->isid, claim->isid, sizeof(claim->isid)) == 0 &&
+           strcmp(owner->initiator_name, claim->initiator_name) == 0 &&
+           strcmp(owner->target_name, claim->target_name) == 0;
+}
+
 /* The initiator wants to add a connection to, or replace one of, an existing session */
 static void
 claim_existing(Registry *registry, Claim *claim)
 {
-    const Claim *other =
+    const Claim *owner =
         g_hash_table_lookup(registry->tsihs, GUINT_TO_POINTER(claim->requested_tsih));
 
-    if (other == NULL || other->is_released || other->target_name == NULL ||
-        claim->target_name == NULL || other->tag != claim->tag ||
-        memcmp(other->isid, claim->isid, sizeof(claim->isid)) != 0 ||
-        strcmp(other->initiator_name, claim->initiator_name) != 0 ||
-        strcmp(other->target_name, claim->target_name) != 0) {
+    if (!may_be_joined(owner, claim)) {
         claim_answer(claim, LOGIN_STATUS_NO_SESSION, "there is no session of this TSIH");
         return;
     }
 
-    claim_answer(claim, LOGIN_STATUS_TOO_MANY_CONNECTIONS,
-                 "the session has its one connection already");
+    claim->tsih = owner->tsih;
+    claim->joined = owner->place;
+    claim_answer(claim, LOGIN_STATUS_SUCCESS, NULL);
 }
 
 static Entry *

@@ -22,6 +22,9 @@
  * The same initiator port at the same target portal group has one session
  * (RFC 7143 6.3.5): a second claim evicts the first and is answered when that
  * was released, that is when none of its commands can have an effect any more.
+ *
+ * A connection that joins a session (RFC 7143 6.3.6) claims with its TSIH and is
+ * told where it lives. Such a claim ends with its answer: it is not released.
  */
 
 typedef struct Registry Registry;
@@ -45,12 +48,14 @@ struct Claim {
     void (*evict)(Claim *claim); /* close the session; call registry_evicted() at once */
     void (*released)(Claim *claim);
     gpointer user_data;
+    gpointer place; /* where the session will live; never looked into by the registry */
 
     /* The answer */
     guint16 status; /* of a login: 0 or class << 8 | detail; refused claims are not released */
     guint16 tsih;
     const char *reason; /* static; NULL when granted */
     IscsiLimit limit;   /* why it was refused, if that is why */
+    gpointer joined;    /* @place of the session of @requested_tsih; such a claim holds nothing */
 
     /* private */
     Message message;

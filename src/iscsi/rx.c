@@ -25,6 +25,8 @@
 
 #include "iscsi/connection.h"
 #include "iscsi/dataseq.h"
+#include "iscsi/fence.h"
+#include "iscsi/gap.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "util/crc32c.h"
@@ -86,7 +88,7 @@ take_request(Connection *connection, TaskKind kind)
     Session *session = connection->session;
     const guint8 *bhs = connection->rx.bhs;
     gboolean is_immediate = pdu_is_immediate(bhs);
-    Task *task;
+    Task *task, *other;
 
     /* Outside of the window: silently ignored, RFC 7143 4.2.2.1 */
     if (!is_immediate && session_order(session, bhs) == SESSION_IGNORE)
@@ -96,7 +98,11 @@ take_request(Connection *connection, TaskKind kind)
         connection_reject(connection, bhs, PDU_REJECT_INVALID_FIELD);
         return NULL;
     }
-    if (session_find_task(session, pdu_itt(bhs)) != NULL) {
+    other = session_find_task(session, pdu_itt(bhs));
+    if (other != NULL && other->is_kept && !other->is_active) {
+        /* Who uses the tag again has the answer, if not all answers before it */
+        session_forget_tag(session, other);
+    } else if (other != NULL) {
         connection_reject(connection, bhs, PDU_REJECT_TASK_IN_PROGRESS);
         return NULL;
     }
@@ -143,6 +149,7 @@ on_command(Connection *connection, const guint8 *ahs, gsize ahs_size)
 static void
 on_nop_out(Connection *connection)
 {
+    Session *session = connection->session;
     Rx *rx = &connection->rx;
     gsize size;
 
@@ -161,16 +168,18 @@ on_nop_out(Connection *connection)
     /* The answer repeats as much as the initiator takes in one PDU, RFC 7143 11.19 */
     size =
         MIN(MIN(rx->data_size, connection->params.max_xmit_data_segment_length), POOL_BUFFER_MAX);
-    if (size == 0)
+    if (size == 0 || session->reserved + size > session->reserve_max)
         return;
 
     rx->task->nop.data = pool_take(connection->server->worker->pool, size);
-    if (rx->task->nop.data == NULL)
+    /* The reserve is for what leaves soon */
+    if (rx->task->nop.data == NULL && session->params.error_recovery_level == 0)
         rx->task->nop.data = pool_take_reserved(connection->server->worker->pool, size);
     if (rx->task->nop.data == NULL)
         return;
 
     rx->task->nop.size = (guint32)size;
+    session->reserved += size;
     rx->data = rx->task->nop.data;
     rx->data_keep = size;
 }
@@ -233,7 +242,7 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
     Rx *rx = &connection->rx;
     PduLimits limits = { .phase = connection->type == ISCSI_SESSION_NORMAL ? PDU_PHASE_NORMAL
                                                                            : PDU_PHASE_DISCOVERY,
-                         .max_data_size = connection->params.max_recv_data_segment_length,
+                         .max_data_size = connection->recv_limit,
                          .max_ahs_size = connection->server->limits.max_ahs_size };
     gboolean is_fatal = FALSE;
     PduRejectReason reason = pdu_check(rx->bhs, &limits, &is_fatal);
@@ -252,10 +261,13 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
         return;
     }
 
-    connection->exp_stat_sn = pdu_exp_stat_sn(rx->bhs);
+    if (G_UNLIKELY(connection->session->params.error_recovery_level > 0))
+        recovery_acknowledge(connection, pdu_exp_stat_sn(rx->bhs));
+    else
+        connection->exp_stat_sn = pdu_exp_stat_sn(rx->bhs);
 
     /* Nothing counts any more after a logout, and the nexus may be gone */
-    if (connection->session->logout != NULL || connection->session->is_logged_out) {
+    if (connection->is_leaving) {
         discard(rx);
         return;
     }
@@ -280,8 +292,7 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
         on_request(connection, TASK_LOGOUT);
         break;
     case PDU_SNACK_REQUEST:
-        /* Nothing is kept for it at error recovery level 0 */
-        connection_reject(connection, rx->bhs, PDU_REJECT_SNACK);
+        recovery_snack(connection, rx->bhs);
         discard(rx);
         break;
     default:
@@ -335,11 +346,29 @@ complete_request(Connection *connection, gboolean digest_error)
         task_finish(task);
 }
 
+/* What follows a doubtful header is in */
+static void
+complete_doubtful(Connection *connection, gboolean digest_error)
+{
+    Rx *rx = &connection->rx;
+
+    rx->state = RX_HEADER;
+    rx->stash_size = 0;
+    /* A data digest that is right leaves no doubt about the length */
+    rx->was_doubtful = rx->data_size == 0;
+    if (digest_error)
+        connection_close(connection, "header digest error");
+}
+
 static void
 complete(Connection *connection, gboolean digest_error)
 {
     Rx *rx = &connection->rx;
 
+    if (G_UNLIKELY(rx->is_doubtful)) {
+        complete_doubtful(connection, digest_error);
+        return;
+    }
     rx->state = RX_HEADER;
     rx->stash_size = 0;
 
@@ -357,6 +386,8 @@ complete(Connection *connection, gboolean digest_error)
         connection_reject(connection, rx->bhs, PDU_REJECT_DATA_DIGEST);
         if (!connection_is_full_feature(connection))
             return;
+        if (!pdu_is_immediate(rx->bhs) && pdu_opcode(rx->bhs) != PDU_DATA_OUT)
+            gap_begin(connection->session, pdu_cmd_sn(rx->bhs));
     }
 
     if (rx->is_discarded)
@@ -367,6 +398,29 @@ complete(Connection *connection, gboolean digest_error)
         complete_request(connection, digest_error);
 }
 
+/*
+ * A header that is not what was sent. Its length is all that tells where the next one begins, so the
+ * connection goes on only where something else says that this is right (RFC 7143 7.8): the data
+ * digest of the segment of that length, or for none the header digest of what follows.
+ */
+static gboolean
+survives_header_digest(Connection *connection, const guint8 *header)
+{
+    const Session *session = connection->session;
+    gsize data_size = pdu_data_size(header);
+
+    connection->n_header_digest_errors++;
+    server_post(connection->server, ISCSI_EVENT_DIGEST_ERROR, connection, connection->session, 0,
+                "header");
+    if (connection_is_full_feature(connection) && session != NULL &&
+        session->params.error_recovery_level > 0 && !connection->rx.was_doubtful &&
+        data_size <= connection->recv_limit && (data_size == 0 || has_data_digest(connection)))
+        return TRUE;
+
+    connection_close(connection, "header digest error");
+    return FALSE;
+}
+
 /* The parser. Each function returns how many bytes it used. */
 
 static void
@@ -375,16 +429,11 @@ on_header(Connection *connection, const guint8 *header)
     Rx *rx = &connection->rx;
     gsize ahs_size = pdu_ahs_size(header);
     gsize size = PDU_BHS_SIZE + ahs_size;
+    gboolean is_wrong = has_header_digest(connection) &&
+                        !digest_is_right(header + size, crc32c_update(CRC32C_INIT, header, size));
 
-    if (has_header_digest(connection) &&
-        !digest_is_right(header + size, crc32c_update(CRC32C_INIT, header, size))) {
-        connection->n_header_digest_errors++;
-        server_post(connection->server, ISCSI_EVENT_DIGEST_ERROR, connection, connection->session,
-                    0, "header");
-        /* Where the next header begins is unknown */
-        connection_close(connection, "header digest error");
+    if (G_UNLIKELY(is_wrong) && !survives_header_digest(connection, header))
         return;
-    }
 
     memcpy(rx->bhs, header, PDU_BHS_SIZE);
     rx->data = NULL;
@@ -395,10 +444,19 @@ on_header(Connection *connection, const guint8 *header)
                                           : pdu_pad(rx->data_size) +
                                                 (has_data_digest(connection) ? PDU_DIGEST_SIZE : 0);
     rx->crc = CRC32C_INIT;
-    rx->is_discarded = FALSE;
+    rx->is_discarded = is_wrong;
+    rx->is_doubtful = is_wrong;
     rx->task = NULL;
     rx->r2t = NULL;
     rx->stash_size = 0;
+
+    if (G_UNLIKELY(is_wrong)) {
+        rx->state = RX_DATA;
+        if (rx->data_size == 0)
+            complete_doubtful(connection, FALSE);
+        return;
+    }
+    rx->was_doubtful = FALSE;
 
     if (connection->state == CONNECTION_LOGIN)
         login_header(connection);
@@ -528,12 +586,16 @@ consume(Connection *connection, const guint8 *p, gsize n)
 static void
 on_end(Connection *connection, gssize result)
 {
-    if (result == 0)
-        connection_close(connection, "connection closed by the initiator");
-    else if (errno == EAGAIN)
+    if (result < 0 && errno == EINTR)
+        return;
+    if (result < 0 && errno == EAGAIN) {
         watch_clear(&connection->watch, EPOLLIN);
-    else if (errno != EINTR)
-        connection_close(connection, g_strerror(errno));
+        return;
+    }
+
+    connection->peer_has_gone = TRUE;
+    connection_close(connection,
+                     result == 0 ? "connection closed by the initiator" : g_strerror(errno));
 }
 
 void
@@ -576,4 +638,6 @@ rx_turn(Connection *connection)
         n -= (gssize)used;
     }
     consume(connection, scratch, (gsize)n);
+    if (G_UNLIKELY(connection->tx.is_held) && connection->session != NULL)
+        fence_check(connection->session);
 }

@@ -33,6 +33,8 @@ typedef struct {
     gsize trailer_size;
     guint32 crc;
     gboolean is_discarded; /* nobody wants this PDU any more */
+    gboolean is_doubtful;  /* its header digest is wrong */
+    gboolean was_doubtful; /* that of the one before was, and nothing confirms its length */
     Task *task;            /* what the PDU belongs to, or NULL */
     TaskR2t *r2t;          /* Data-Out: what it answers, or NULL */
     guint8 bhs[PDU_BHS_SIZE];

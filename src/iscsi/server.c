@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 
 #include "iscsi/drain.h"
+#include "iscsi/pressure.h"
 #include "util/fd.h"
 
 /* However little memory all may use, a worker has this: a few commands of any size get on */
@@ -112,6 +113,7 @@ describe_login(ServerEvent *event, const Login *login)
     event->event.discovery = login->type == ISCSI_SESSION_DISCOVERY;
     event->event.cid = login->cid;
     event->event.rule_id = login->target.rule_id;
+    event->event.remedy = login->remedy;
     memcpy(event->event.isid, login->isid, sizeof(event->event.isid));
     event->strings[0] = copy_text(login->target_name);
     event->strings[1] = copy_text(login->initiator_name);
@@ -158,6 +160,7 @@ static gboolean
 is_essential(IscsiEventType type)
 {
     return type == ISCSI_EVENT_SESSION_OPENED || type == ISCSI_EVENT_SESSION_CLOSED ||
+           type == ISCSI_EVENT_CONNECTION_OPENED || type == ISCSI_EVENT_CONNECTION_CLOSED ||
            type == ISCSI_EVENT_CONNECTIONS;
 }
 
@@ -193,6 +196,15 @@ server_post_closed(Server *server, const Connection *connection, gboolean login_
 
     event->login_ended = login_ended;
     event->connection_closed = TRUE;
+    send_event(event);
+}
+
+void
+server_post_taken(Server *server, const Connection *connection, Server *from)
+{
+    ServerEvent *event = event_new(server, ISCSI_EVENT_CONNECTIONS, connection, NULL);
+
+    event->taken_from = from;
     send_event(event);
 }
 
@@ -351,8 +363,11 @@ bound_offer(IscsiParams *params)
     params->first_burst_length =
         CLAMP(params->first_burst_length, 512, MIN(params->max_burst_length, POOL_BUFFER_MAX));
     params->max_outstanding_r2t = CLAMP(params->max_outstanding_r2t, 1, TASK_R2TS_MAX);
-    params->max_connections = 1;
-    params->error_recovery_level = 0;
+    params->max_connections = CLAMP(params->max_connections, 1, ISCSI_CONNECTIONS_MAX);
+    params->error_recovery_level = MIN(params->error_recovery_level, RECOVERY_LEVEL_MAX);
+    /* A segment that is to be acknowledged ends its sequence, not more often than once a burst */
+    if (params->error_recovery_level > 0)
+        params->max_burst_length = MIN(params->max_burst_length, POOL_BUFFER_MAX);
     params->data_pdu_in_order = 1;
     params->data_sequence_in_order = 1;
 }
@@ -460,10 +475,12 @@ find_login_target(gpointer user_data, const char *initiator_name, const char *ta
 {
     const Connection *connection = user_data;
     const IscsiTarget *target = server_find_target(connection->server, target_name);
+    const IscsiRedirect *redirect;
     IscsiVerdict verdict;
 
+    ret_target->tag = connection->tag;
     if (target == NULL || !server_target_is_visible(target, connection->tag))
-        return LOGIN_NOT_FOUND;
+        return target == NULL ? LOGIN_NOT_FOUND : LOGIN_HIDDEN;
     if (!target->enabled)
         return LOGIN_UNAVAILABLE;
 
@@ -475,14 +492,15 @@ find_login_target(gpointer user_data, const char *initiator_name, const char *ta
     if (!verdict.is_allowed)
         return LOGIN_FORBIDDEN;
 
+    redirect = iscsi_target_redirect(target, connection->tag);
     ret_target->id = target->id;
-    ret_target->tag = connection->tag;
     ret_target->auth_methods = verdict.wants_chap ? LOGIN_AUTH_CHAP : LOGIN_AUTH_NONE;
     if (target->alias != NULL)
         g_strlcpy(ret_target->alias, target->alias, sizeof(ret_target->alias));
-    if (target->redirect != NULL)
-        g_strlcpy(ret_target->redirect, target->redirect, sizeof(ret_target->redirect));
-    ret_target->redirect_is_permanent = target->redirect_is_permanent;
+    if (redirect != NULL) {
+        g_strlcpy(ret_target->redirect, redirect->address, sizeof(ret_target->redirect));
+        ret_target->redirect_is_permanent = redirect->is_permanent;
+    }
     server_offer(target, &ret_target->params);
     return LOGIN_FOUND;
 }
@@ -551,13 +569,14 @@ is_empty(const Server *server)
 {
     return list_is_empty(&server->connections) && list_is_empty(&server->sessions) &&
            list_is_empty(&server->claims) && list_is_empty(&server->dead_connections) &&
-           list_is_empty(&server->dead_sessions) && server->n_events == 0;
+           list_is_empty(&server->dead_sessions) && server->n_events == 0 && server->n_handed == 0;
 }
 
 static void
 stop_finally(Server *server)
 {
     deferred_cancel(&server->reaper);
+    pressure_deinit(server);
     scsi_worker_deinit(server->worker);
     server->worker->layers[WORKER_LAYER_ISCSI] = NULL;
     g_clear_pointer(&server->scratch, g_free);
@@ -618,6 +637,19 @@ close_sessions(Server *server, const Broadcast *broadcast)
 }
 
 static void
+close_connection(Server *server, const Broadcast *broadcast)
+{
+    list_foreach(link, &server->sessions) {
+        Session *session = list_entry(link, Session, link);
+
+        if (session->tsih != broadcast->tsih)
+            continue;
+        session_drop_connection(session, broadcast->cid, broadcast->reason);
+        return;
+    }
+}
+
+static void
 start(Server *server)
 {
     server->scratch = g_malloc(SERVER_SCRATCH_SIZE);
@@ -632,6 +664,7 @@ stop(Server *server)
 {
     ListLink *link;
 
+    server->is_stopping = TRUE;
     list_foreach_safe(session, &server->sessions)
         session_drop(list_entry(session, Session, link), PDU_ASYNC_SESSION_DROP,
                      "the service stops");
@@ -654,8 +687,7 @@ collect(Order *order)
         const Session *session = list_entry(link, Session, link);
         IscsiSessionReport *report = &order->sessions[order->n_sessions++];
 
-        report->tsih = session->tsih;
-        session_get_statistics(session, &report->statistics);
+        session_report(session, report);
     }
 
     order->lus = g_new0(IscsiLuReport, broadcast->n_lus);
@@ -698,6 +730,9 @@ on_order(Message *message)
         break;
     case SERVER_CLOSE_SESSIONS:
         close_sessions(server, broadcast);
+        break;
+    case SERVER_CLOSE_CONNECTION:
+        close_connection(server, broadcast);
         break;
     case SERVER_REQUEST_LOGOUT:
         drain_start(order);
@@ -799,6 +834,7 @@ server_new(Worker *worker, const IscsiServiceConfig *config, IscsiService *servi
     list_init(&server->dead_connections);
     list_init(&server->dead_sessions);
     deferred_init(&server->reaper, on_reaper);
+    pressure_init(server);
     return server;
 }
 

@@ -22,7 +22,7 @@
  * is a message that every worker answers, some at once, some when what it asks
  * for has come to pass.
  *
- * Messages: PLACE_CONNECTION (Placement; answered by the events that count it),
+ * Messages: HAND_CONNECTION and TAKEN (handover.c), PLACE_CONNECTION (Placement; answered by the events that count it),
  * the orders SERVER_START to SERVER_PING (each answered by the same node), EVENT
  * (ServerEvent; comes back to be freed), and those of registry.h.
  */
@@ -55,9 +55,13 @@ struct Server {
     List dead_connections;
     List dead_sessions;
     Deferred reaper;
+    Timer pressure_timer; /* buffers are short: pressure.c */
+    gboolean pressure_has_closed;
     guint64 last_serial; /* of the newest session */
     guint n_events;      /* on their way to the control thread and back */
+    guint n_handed;      /* connections on their way to other workers */
     gboolean is_started;
+    gboolean is_stopping;
 };
 
 /* Control thread */
@@ -70,6 +74,7 @@ typedef enum {
     SERVER_SET_SECURITY,
     SERVER_SET_LIMITS,
     SERVER_CLOSE_SESSIONS,
+    SERVER_CLOSE_CONNECTION,
     SERVER_REQUEST_LOGOUT,
     SERVER_CANCEL_LOGOUT,
     SERVER_STATISTICS,
@@ -106,6 +111,7 @@ struct Broadcast {
     IscsiLimits limits;
     char *name;   /* of a target, or NULL */
     guint16 tsih; /* of a session, or 0 */
+    guint16 cid;  /* SERVER_CLOSE_CONNECTION */
     char *reason;
     guint32 request; /* SERVER_REQUEST_LOGOUT and SERVER_CANCEL_LOGOUT: its number */
     guint seconds;
@@ -145,6 +151,7 @@ typedef struct {
     gboolean login_ended;
     gboolean connection_closed;
     gboolean close_target; /* TARGET COLD RESET: all its sessions are to be closed */
+    Server *taken_from;    /* a connection has come from there; or NULL */
     IscsiEvent event;
     IscsiParams params;
     char *strings[6];
@@ -182,6 +189,7 @@ void server_offer(const IscsiTarget *target, IscsiParams *ret_params);
 void server_post(Server *server, IscsiEventType type, const Connection *connection,
                  const Session *session, guint16 status, const char *reason);
 void server_post_closed(Server *server, const Connection *connection, gboolean login_ended);
+void server_post_taken(Server *server, const Connection *connection, Server *from);
 void server_post_not_taken(Server *server, const Address *remote); /* a placement came to nothing */
 
 /* @session was kept from using more than @limit; told at most every few seconds, with how often */

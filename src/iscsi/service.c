@@ -362,6 +362,10 @@ service_event(IscsiService *service, ServerEvent *event)
 
     if (event->login_ended)
         login_ended(service, &event->event.remote);
+    if (event->taken_from != NULL) {
+        service->n_connections[event->taken_from->worker->index]--;
+        service->n_connections[i]++;
+    }
     if (event->connection_closed)
         service->n_connections[i]--;
     if (service->config.event_fn != NULL)
@@ -421,6 +425,17 @@ iscsi_service_close_session(IscsiService *service, guint16 tsih, const char *rea
     Broadcast *broadcast = broadcast_new(service, SERVER_CLOSE_SESSIONS, on_done);
 
     broadcast->tsih = tsih;
+    broadcast->reason = g_strdup(reason);
+    broadcast_send(broadcast);
+}
+
+void
+iscsi_service_close_connection(IscsiService *service, guint16 tsih, guint16 cid, const char *reason)
+{
+    Broadcast *broadcast = broadcast_new(service, SERVER_CLOSE_CONNECTION, on_done);
+
+    broadcast->tsih = tsih;
+    broadcast->cid = cid;
     broadcast->reason = g_strdup(reason);
     broadcast_send(broadcast);
 }

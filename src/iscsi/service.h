@@ -6,6 +6,7 @@
 
 #include "engine/mailbox.h"
 #include "engine/worker.h"
+#include "iscsi/login.h"
 #include "iscsi/peer-limits.h"
 #include "iscsi/target.h"
 
@@ -22,14 +23,16 @@ typedef struct IscsiService IscsiService;
 
 typedef enum {
     ISCSI_EVENT_SESSION_OPENED,
-    ISCSI_EVENT_SESSION_CLOSED,  /* @reason */
-    ISCSI_EVENT_LOGIN_REFUSED,   /* @status, @reason */
-    ISCSI_EVENT_CONNECTION_LOST, /* an open session's connection ended without logout: @reason */
-    ISCSI_EVENT_PROTOCOL_ERROR,  /* @reason */
-    ISCSI_EVENT_DIGEST_ERROR,    /* @reason is "header" or "data" */
-    ISCSI_EVENT_TASK_MANAGEMENT, /* @reason is the function's name */
-    ISCSI_EVENT_BACKSTORE_ERROR, /* @lu_name, @reason */
-    ISCSI_EVENT_LIMIT,           /* @limit, @count; of those that have no event of another kind */
+    ISCSI_EVENT_SESSION_CLOSED,    /* @reason */
+    ISCSI_EVENT_CONNECTION_OPENED, /* another one of a session: @cid, @params */
+    ISCSI_EVENT_CONNECTION_CLOSED, /* one of a session that goes on: @cid, @reason */
+    ISCSI_EVENT_LOGIN_REFUSED,     /* @status, @reason */
+    ISCSI_EVENT_CONNECTION_LOST,   /* an open session's connection ended without logout: @reason */
+    ISCSI_EVENT_PROTOCOL_ERROR,    /* @reason */
+    ISCSI_EVENT_DIGEST_ERROR,      /* @reason is "header" or "data" */
+    ISCSI_EVENT_TASK_MANAGEMENT,   /* @reason is the function's name */
+    ISCSI_EVENT_BACKSTORE_ERROR,   /* @lu_name, @reason */
+    ISCSI_EVENT_LIMIT,             /* @limit, @count; of those that have no event of another kind */
     ISCSI_EVENT_CONNECTIONS, /* a login ended or a connection closed: only the counters below changed */
 } IscsiEventType;
 
@@ -53,7 +56,8 @@ typedef struct {
     guint32 portal_id; /* as given to iscsi_service_add_connection() */
     Address local;
     Address remote;
-    guint32 rule_id; /* SESSION_OPENED, LOGIN_REFUSED: the access rule that decided, 0: none */
+    guint32 rule_id;    /* SESSION_OPENED, LOGIN_REFUSED: the access rule that decided, 0: none */
+    LoginRemedy remedy; /* LOGIN_REFUSED: who can do something about it */
     const char *chap_user;     /* SESSION_OPENED: NULL: without authentication */
     const IscsiParams *params; /* SESSION_OPENED: what was negotiated */
     gint64 wall_time;          /* µs since the epoch */
@@ -120,9 +124,12 @@ guint32 iscsi_service_get_chap_algorithms(const IscsiService *service);
 void iscsi_service_remove_target(IscsiService *service, const char *name, IscsiDoneFn done,
                                  gpointer user_data);
 
-/* Drop one session (SESSION_CLOSED follows), or all of a target; initiators are told before, if they
+/* Drop one session (SESSION_CLOSED follows), one of its connections (CONNECTION_CLOSED, with the last
+ * one SESSION_CLOSED), or all sessions of a target; initiators are told before, if they
  * read. Unknown is not an error. */
 void iscsi_service_close_session(IscsiService *service, guint16 tsih, const char *reason);
+void iscsi_service_close_connection(IscsiService *service, guint16 tsih, guint16 cid,
+                                    const char *reason);
 void iscsi_service_close_sessions(IscsiService *service, const char *target_name,
                                   const char *reason);
 
@@ -163,9 +170,17 @@ typedef struct {
     guint32 window;   /* CmdSN window now */
 } IscsiSessionStatistics;
 
+/* What passes on one connection: the other counters are the session's */
+typedef struct {
+    guint16 cid;
+    IscsiSessionStatistics statistics;
+} IscsiConnectionReport;
+
 typedef struct {
     guint16 tsih;
     IscsiSessionStatistics statistics;
+    IscsiConnectionReport connections[ISCSI_CONNECTIONS_MAX];
+    guint n_connections;
 } IscsiSessionReport;
 
 typedef struct {

@@ -9,14 +9,15 @@
  * place of the window is free again when its answer is put into the transmit
  * ring, because the initiator cannot know before; the slot itself stays until
  * the last byte is gone, and the array has TX_SLOTS more than the window for
- * that reason.
+ * that reason. Above error recovery level 0 it stays until the answer is
+ * acknowledged (recovery.c), and the array has another window for that.
  *
  * The window begins small, doubles when at least half of it is in use, and ends
  * at the target's queue depth; it does not grow while the worker's pool is
  * short. It never shrinks, as MaxCmdSN must not move back.
  *
- * The array, like the session itself, is mapped memory: pages that no command
- * ever touched cost nothing, and the slot given back last is taken first.
+ * The slots themselves are in session-slots.c, connections that end while the
+ * session goes on in remnant.c.
  *
  * Ending: connections are closed, commands aborted, and when the last slot is
  * back the nexus is freed and its name given back to the registry.
@@ -28,18 +29,20 @@
 
 #include "iscsi/async.h"
 #include "iscsi/dataseq.h"
+#include "iscsi/gap.h"
+#include "iscsi/logout.h"
 #include "iscsi/manage.h"
+#include "iscsi/remnant.h"
 #include "iscsi/server.h"
-
-#define LOGOUT_WAIT_USEC (2 * USEC_PER_SEC)
 
 /* What standard INQUIRY data says of iSCSI: to this iSCSIProtocolLevel is added, RFC 7144 4.2 */
 #define VERSION_ISCSI 0x0960
 
+/* Each connection may have a ring of answers that have left the window and not the slots */
 static guint
-n_tasks_for(guint depth)
+n_tasks_for(guint depth, guint n_connections)
 {
-    return depth + TASKS_IMMEDIATE + TASKS_RESERVE + TASKS_REJECT + TX_SLOTS;
+    return depth + TASKS_IMMEDIATE + TASKS_RESERVE + TASKS_REJECT + TX_SLOTS * n_connections;
 }
 
 static gboolean
@@ -69,20 +72,16 @@ make_nexus(Session *session, LunMap *map)
     return nexus_new(session->server->worker, &config, map);
 }
 
-/* A logout does not wait for a store that does not answer (DESIGN 12, rule 9) */
-static void
-on_logout_timer(Timer *timer)
-{
-    Session *session = list_entry(timer, Session, logout_timer);
-
-    if (session->logout != NULL && session->logout->connection != NULL)
-        tx_queue(session->logout);
-}
-
 static void
 on_reset(Deferred *deferred)
 {
     session_close(list_entry(deferred, Session, reset), "I_T NEXUS RESET");
+}
+
+static void
+on_review(Deferred *deferred)
+{
+    remnant_review(list_entry(deferred, Session, review));
 }
 
 /* Whatever the limit is, one session does not get more than a quarter of its worker's pool */
@@ -128,7 +127,9 @@ session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *targ
     session->server = server;
     session->depth =
         target != NULL ? CLAMP(target->queue_depth, 1, SESSION_DEPTH_MAX) : SESSION_WINDOW_START;
-    session->n_tasks = n_tasks_for(session->depth);
+    session->n_tasks = n_tasks_for(session->depth, login_params(login)->max_connections);
+    if (login_params(login)->error_recovery_level > 0)
+        session->n_tasks += session->depth; /* answered, not acknowledged */
     session->tasks = server_map(session->n_tasks * sizeof(Task));
     if (session->tasks == NULL) {
         server_unmap(session, sizeof(Session));
@@ -151,11 +152,16 @@ session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *targ
     session->exp_cmd_sn = login->exp_cmd_sn;
     session->max_cmd_sn = session->exp_cmd_sn + session->limit - 1;
     list_init(&session->connections);
+    list_init(&session->remnants);
     list_init(&session->held);
+    list_init(&session->suspended);
     list_init(&session->free_tasks);
     init_room(session);
-    timer_init(&session->logout_timer, on_logout_timer);
+    logout_init(session);
+    fence_init(session);
+    gap_init(session);
     deferred_init(&session->reset, on_reset);
+    deferred_init(&session->review, on_review);
     session->serial = ++server->last_serial;
 
     if (target != NULL) {
@@ -190,256 +196,20 @@ session_add_connection(Session *session, Connection *connection)
     connection->session = session;
     connection->tx.told_max_cmd_sn = session->max_cmd_sn;
     list_append(&session->connections, &connection->session_link);
+    session->n_connections++;
+    connection->tx.is_held = session->fence.task != NULL || session->fence.connection != NULL;
 }
 
-/* Task tags */
-
-static Task **
-bucket_of(Session *session, guint32 itt)
+Connection *
+session_find_connection(const Session *session, guint16 cid)
 {
-    return &session->buckets[itt * 2654435761u >> 24];
-}
+    list_foreach(link, &session->connections) {
+        Connection *connection = list_entry(link, Connection, session_link);
 
-Task *
-session_find_task(const Session *session, guint32 itt)
-{
-    Task *task = session->buckets[itt * 2654435761u >> 24];
-
-    while (task != NULL && task->itt != itt)
-        task = task->hash_next;
-    return task;
-}
-
-static void
-hash_add(Session *session, Task *task)
-{
-    Task **bucket = bucket_of(session, task->itt);
-
-    task->hash_next = *bucket;
-    *bucket = task;
-    task->is_hashed = TRUE;
-}
-
-static void
-hash_remove(Session *session, Task *task)
-{
-    Task **place = bucket_of(session, task->itt);
-
-    if (!task->is_hashed)
-        return;
-    while (*place != task)
-        place = &(*place)->hash_next;
-    *place = task->hash_next;
-    task->is_hashed = FALSE;
-}
-
-/* Slots */
-
-static gboolean
-class_has_room(const Session *session, TaskClass class)
-{
-    switch (class) {
-    case TASK_CLASS_WINDOW:
-        return session->n_class[class] < session->depth;
-    case TASK_CLASS_IMMEDIATE:
-        return session->n_class[class] < TASKS_IMMEDIATE;
-    case TASK_CLASS_RESERVE:
-        return session->n_class[class] < TASKS_RESERVE;
-    case TASK_CLASS_REJECT:
-        return session->n_class[class] < TASKS_REJECT;
-    case TASK_CLASS_N:
-        break;
+        if (connection->cid == cid)
+            return connection;
     }
-    g_assert_not_reached();
-}
-
-static Task *
-take_slot(Session *session)
-{
-    ListLink *link = list_pop(&session->free_tasks);
-
-    if (link != NULL)
-        return list_entry(link, Task, link);
-    if (session->n_touched < session->n_tasks)
-        return &session->tasks[session->n_touched++];
     return NULL;
-}
-
-static void
-init_command(TaskCommand *part)
-{
-    /* The request to the store is filled by who makes it; the R2Ts when they are asked for */
-    memset(&part->scsi, 0, G_STRUCT_OFFSET(ScsiCommand, io));
-    memset((char *)part + sizeof(part->scsi), 0,
-           G_STRUCT_OFFSET(TaskCommand, out.r2ts) - sizeof(part->scsi));
-    memset(&part->in, 0, sizeof(part->in));
-    part->bidirectional_length = 0;
-}
-
-/* Let the window grow while it is used and there is memory for what may come */
-static void
-grow(Session *session)
-{
-    const Pool *pool = session->server->worker->pool;
-
-    if (session->limit >= session->depth ||
-        session->n_class[TASK_CLASS_WINDOW] * 2 < session->limit ||
-        pool_available(pool) < session->grow_min)
-        return;
-
-    session->limit = MIN(session->limit * 2, session->depth);
-    session_update_window(session);
-}
-
-Task *
-session_take_task(Session *session, Connection *connection, TaskKind kind, TaskClass class,
-                  const guint8 *bhs)
-{
-    Task *task;
-
-    if (!class_has_room(session, class) || (task = take_slot(session)) == NULL)
-        return NULL;
-
-    list_init(&task->link);
-    list_init(&task->out_link);
-    task->session = session;
-    task->connection = connection;
-    task->kind = kind;
-    task->class = class;
-    task->itt = pdu_itt(bhs);
-    task->cmd_sn = pdu_cmd_sn(bhs);
-    task->n_slots = 0;
-    task->is_used = TRUE;
-    task->is_active = TRUE;
-    task->is_immediate = pdu_is_immediate(bhs);
-    task->is_delivered = FALSE;
-    task->is_aborted = FALSE;
-    task->has_answered = FALSE;
-    task->is_released_early = FALSE;
-    task->is_managing = FALSE;
-    task->tmf_information = 0;
-    task->is_cold_reset = FALSE;
-    task->is_nexus_reset = FALSE;
-    memcpy(task->bhs, bhs, PDU_BHS_SIZE);
-
-    if (kind == TASK_COMMAND) {
-        init_command(&task->command);
-    } else if (kind == TASK_NOP) {
-        task->nop.data = NULL;
-        task->nop.size = 0;
-    }
-
-    session->n_used++;
-    session->n_class[class]++;
-    if (kind != TASK_REJECT)
-        hash_add(session, task);
-    if (class == TASK_CLASS_WINDOW)
-        grow(session);
-    return task;
-}
-
-void
-session_release_window(Session *session, Task *task)
-{
-    if (task->is_released_early)
-        return;
-
-    task->is_released_early = TRUE;
-    session->n_class[task->class]--;
-    if (task->class == TASK_CLASS_WINDOW)
-        session_update_window(session);
-    /* The answer is made; the initiator may use the tag again when it has it */
-    hash_remove(session, task);
-}
-
-static void
-give_command(Session *session, Task *task)
-{
-    TaskCommand *part = &task->command;
-
-    pool_give(session->server->worker->pool, part->early_data);
-    part->early_data = NULL;
-    if (part->is_done && !part->is_ended) {
-        part->is_ended = TRUE;
-        scsi_command_end(&part->scsi);
-    }
-    session->reserved -= part->reserved;
-    part->reserved = 0;
-    if (part->charge != 0)
-        task_command_discharge(task);
-}
-
-/* The answer of an exchange of text has left */
-static void
-give_text(Task *task)
-{
-    Connection *connection = task->connection;
-
-    if (connection == NULL || connection->text == NULL)
-        return;
-
-    connection->text->is_busy = FALSE;
-    if (connection->text->has_ended) {
-        g_free(connection->text);
-        connection->text = NULL;
-    }
-}
-
-void
-session_give_task(Session *session, Task *task)
-{
-    g_assert(task->is_used && task->n_slots == 0);
-
-    list_unlink(&task->link);
-    if (task->connection != NULL)
-        rx_forget(task->connection, task);
-    if (task->kind == TASK_COMMAND)
-        give_command(session, task);
-    else if (task->kind == TASK_NOP)
-        pool_give(session->server->worker->pool, task->nop.data);
-    else if (task->kind == TASK_TEXT)
-        give_text(task);
-    else if (task->is_cold_reset)
-        server_post_cold_reset(session->server, session);
-    else if (task->is_nexus_reset)
-        session_reset(session);
-
-    session_release_window(session, task);
-    hash_remove(session, task);
-    if (session->logout == task) {
-        session->logout = NULL;
-        session->is_logged_out = task->has_answered;
-    }
-    task->is_used = FALSE;
-    session->n_used--;
-    list_prepend(&session->free_tasks, &task->link);
-
-    if (session->is_closing || session->logout != NULL)
-        session_check(session);
-    else
-        session_run_waiting(session);
-}
-
-static void
-run_line(SessionLine *line)
-{
-    ListLink *link;
-
-    while ((link = list_first(&line->waiting)) != NULL) {
-        Task *task = list_entry(link, Task, link);
-
-        if (!task_command_has_room(task))
-            return;
-        list_unlink(link);
-        task_command_run(task);
-    }
-}
-
-void
-session_run_waiting(Session *session)
-{
-    for (guint i = 0; i < SESSION_LINE_N; i++)
-        run_line(&session->lines[i]);
 }
 
 /* CmdSN */
@@ -487,6 +257,9 @@ deliver_text(Task *task)
 
     action = discovery_receive(&text->discovery, task->bhs, text->data, pdu_data_size(task->bhs));
     text->has_ended = action != DISCOVERY_SEND;
+    /* Not less either: what is on its way may be as long as we said before */
+    connection->recv_limit = MAX(connection->recv_limit,
+                                 text->discovery.negotiation.params.max_recv_data_segment_length);
     if (action == DISCOVERY_REJECT) {
         connection_reject(connection, task->bhs, text->discovery.reason);
         if (task->is_used)
@@ -497,8 +270,8 @@ deliver_text(Task *task)
 }
 
 /* What is parked comes after the logout and will not have its turn */
-static void
-drop_parked(Session *session)
+void
+session_drop_parked(Session *session)
 {
     for (guint i = 0; i < SESSION_PARKED && session->n_parked != 0; i++) {
         Task *task = session->parked[i];
@@ -512,8 +285,8 @@ drop_parked(Session *session)
 }
 
 /* The nexus must not go while its commands are walked over */
-static void
-abort_all(Session *session)
+void
+session_abort_all(Session *session)
 {
     if (session->nexus == NULL)
         return;
@@ -521,34 +294,6 @@ abort_all(Session *session)
     session->n_holds++;
     nexus_abort_all(session->nexus);
     session->n_holds--;
-}
-
-static void
-deliver_logout(Task *task)
-{
-    Session *session = task->session;
-    guint8 reason = pdu_logout_reason(task->bhs);
-
-    task->logout_response = PDU_LOGOUT_RESPONSE_CLOSED;
-    if (reason == PDU_LOGOUT_CLOSE_CONNECTION && pdu_logout_cid(task->bhs) != task->connection->cid)
-        task->logout_response = PDU_LOGOUT_RESPONSE_NO_CID;
-    else if (reason != PDU_LOGOUT_CLOSE_CONNECTION && reason != PDU_LOGOUT_CLOSE_SESSION)
-        task->logout_response = PDU_LOGOUT_RESPONSE_NO_RECOVERY;
-
-    if (task->logout_response != PDU_LOGOUT_RESPONSE_CLOSED || session->logout != NULL) {
-        tx_queue(task);
-        return;
-    }
-
-    /* The answer waits until the nexus is gone: reservations have ended when it is seen */
-    session->logout = task;
-    timer_set(&session->logout_timer, &session->server->worker->loop,
-              session->server->worker->loop.now + LOGOUT_WAIT_USEC);
-    session->n_holds++;
-    drop_parked(session);
-    session->n_holds--;
-    abort_all(session);
-    session_check(session);
 }
 
 static void
@@ -570,9 +315,10 @@ execute(Task *task)
         deliver_text(task);
         break;
     case TASK_LOGOUT:
-        deliver_logout(task);
+        logout_deliver(task);
         break;
     case TASK_REJECT:
+    case TASK_ASYNC:
         g_assert_not_reached();
     }
 }
@@ -699,9 +445,8 @@ on_nexus_left(gpointer user_data)
     session_check(session);
 }
 
-/* FALSE while the nexus has something that ends with it; session_check() is called again then */
-static gboolean
-drop_nexus(Session *session)
+gboolean
+session_drop_nexus(Session *session)
 {
     if (session->nexus == NULL)
         return TRUE;
@@ -719,33 +464,18 @@ drop_nexus(Session *session)
 static void
 finish(Session *session)
 {
-    if (!drop_nexus(session))
+    if (!session_drop_nexus(session))
         return;
 
     session->is_finished = TRUE;
     timer_cancel(&session->logout_timer);
     deferred_cancel(&session->reset);
+    deferred_cancel(&session->review);
     server_post(session->server, ISCSI_EVENT_SESSION_CLOSED, NULL, session, 0, session->reason);
     session->claim->session = NULL;
     registry_release(&session->claim->claim);
     list_unlink(&session->link);
     server_bury_session(session->server, session);
-}
-
-/* All tasks but the logout itself have left: answer it */
-static void
-check_logout(Session *session)
-{
-    Task *task = session->logout;
-
-    if (session->n_used > 1 || task->connection == NULL || task->has_answered)
-        return;
-
-    if (!drop_nexus(session))
-        return;
-
-    timer_cancel(&session->logout_timer);
-    tx_queue(task);
 }
 
 void
@@ -757,7 +487,7 @@ session_check(Session *session)
         if (session->n_used == 0 && list_is_empty(&session->connections))
             finish(session);
     } else if (session->logout != NULL) {
-        check_logout(session);
+        logout_check(session);
     }
 }
 
@@ -771,10 +501,13 @@ session_close(Session *session, const char *reason)
 
     session->is_closing = TRUE;
     session->reason = g_strdup(reason);
+    gap_cancel(session);
     while ((link = list_first(&session->connections)) != NULL)
         connection_close(list_entry(link, Connection, session_link), reason);
+    fence_lift(session);
+    remnant_drop_all(session);
 
-    abort_all(session);
+    session_abort_all(session);
     session->n_holds++;
     drop_tasks(session);
     session->n_holds--;
@@ -797,30 +530,107 @@ session_drop(Session *session, PduAsyncEvent event, const char *reason)
 }
 
 void
+session_drop_connection(Session *session, guint16 cid, const char *reason)
+{
+    Connection *connection = session_find_connection(session, cid);
+
+    if (connection == NULL)
+        return;
+    if (session->n_connections == 1) {
+        session_drop(session, PDU_ASYNC_SESSION_DROP, reason);
+        return;
+    }
+
+    connection->is_replaced = TRUE;
+    async_announce_drop(connection, PDU_ASYNC_CONNECTION_DROP);
+    connection_close(connection, reason);
+}
+
+void
 session_reset(Session *session)
 {
     if (!session->is_closing)
         deferred_run(&session->reset, &session->server->worker->loop);
 }
 
+static void
+add_statistics(IscsiSessionStatistics *sum, const Connection *connection)
+{
+    sum->bytes_received += connection->bytes_received;
+    sum->bytes_sent += connection->bytes_sent;
+    sum->n_pdus_received += connection->n_pdus_received;
+    sum->n_pdus_sent += connection->n_pdus_sent;
+    sum->n_header_digest_errors += connection->n_header_digest_errors;
+    sum->n_data_digest_errors += connection->n_data_digest_errors;
+}
+
+static gboolean
+is_kept(const Session *session)
+{
+    return session->n_connections > 0 || session->n_joining > 0 || remnant_may_recover(session);
+}
+
+void
+session_check_kept(Session *session, const char *reason)
+{
+    if (!session->is_closing && !is_kept(session))
+        session_close(session, reason);
+}
+
+/* The session goes on: somebody has to own what the connection has begun */
+static void
+leave_remnant(Session *session, Connection *connection)
+{
+    Remnant *remnant;
+
+    if (connection->is_leaving && !connection->is_removed) {
+        (void)remnant_new(session, connection, REMNANT_ENDING, NULL);
+        return;
+    }
+
+    remnant = remnant_new(session, connection, REMNANT_FAILED, NULL);
+    if (connection->is_removed)
+        remnant_remove(remnant);
+    remnant->is_told =
+        connection->is_removed || connection->is_replaced || connection->peer_has_gone;
+    if (!remnant->is_told)
+        async_tell_remnant(session);
+}
+
+/* What the initiator was told of the window last may be lost: the others tell it */
+static void
+tell_window(Session *session)
+{
+    list_foreach(link, &session->connections)
+        tx_schedule(list_entry(link, Connection, session_link));
+}
+
 void
 session_connection_closed(Session *session, Connection *connection, const char *reason)
 {
-    list_unlink(&connection->session_link);
-    connection->session = NULL;
-    session->statistics.bytes_received += connection->bytes_received;
-    session->statistics.bytes_sent += connection->bytes_sent;
-    session->statistics.n_pdus_received += connection->n_pdus_received;
-    session->statistics.n_pdus_sent += connection->n_pdus_sent;
-    session->statistics.n_header_digest_errors += connection->n_header_digest_errors;
-    session->statistics.n_data_digest_errors += connection->n_data_digest_errors;
+    gboolean was_closing = session->is_closing;
 
+    list_unlink(&connection->session_link);
+    session->n_connections--;
+    add_statistics(&session->statistics, connection);
+
+    if (!was_closing &&
+        (session->n_connections > 0 || session->n_joining > 0 || recovery_keeps_tasks(session))) {
+        server_post(session->server, ISCSI_EVENT_CONNECTION_CLOSED, connection, session, 0, reason);
+        leave_remnant(session, connection);
+        connection->session = NULL;
+        tell_window(session);
+        session_check_kept(session, reason);
+        return;
+    }
+
+    recovery_connection_closed(connection);
+    connection->session = NULL;
     for (guint i = 0; i < session->n_touched; i++) {
         if (session->tasks[i].is_used && session->tasks[i].connection == connection)
             session->tasks[i].connection = NULL;
     }
-    if (list_is_empty(&session->connections))
-        session_close(session, reason);
+    session_check_kept(session, reason);
 }
 
 /* Control */
@@ -896,26 +706,28 @@ session_set_target(Session *session, IscsiTarget *target)
         set_map(session, target);
     snapshot_unref(&old->snapshot);
 
-    list_foreach(link, &session->connections)
-        connection_set_timer(list_entry(link, Connection, session_link));
+    list_foreach(link, &session->connections) {
+        Connection *connection = list_entry(link, Connection, session_link);
+
+        connection_set_timer(connection);
+        async_request_negotiation(connection);
+    }
 }
 
 void
-session_get_statistics(const Session *session, IscsiSessionStatistics *ret_statistics)
+session_report(const Session *session, IscsiSessionReport *ret_report)
 {
-    IscsiSessionStatistics sum = session->statistics;
+    IscsiSessionStatistics *sum = &ret_report->statistics;
 
+    *ret_report = (IscsiSessionReport){ .tsih = session->tsih, .statistics = session->statistics };
     list_foreach(link, &session->connections) {
         const Connection *connection = list_entry(link, Connection, session_link);
+        IscsiConnectionReport *part = &ret_report->connections[ret_report->n_connections++];
 
-        sum.bytes_received += connection->bytes_received;
-        sum.bytes_sent += connection->bytes_sent;
-        sum.n_pdus_received += connection->n_pdus_received;
-        sum.n_pdus_sent += connection->n_pdus_sent;
-        sum.n_header_digest_errors += connection->n_header_digest_errors;
-        sum.n_data_digest_errors += connection->n_data_digest_errors;
+        part->cid = connection->cid;
+        add_statistics(&part->statistics, connection);
+        add_statistics(sum, connection);
     }
-    sum.n_active = session->n_used;
-    sum.window = session->limit;
-    *ret_statistics = sum;
+    sum->n_active = session->n_used;
+    sum->window = session->limit;
 }

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "iscsi/connection.h"
+#include "iscsi/fence.h"
 #include "iscsi/registry.h"
 #include "iscsi/service.h"
 #include "iscsi/target.h"
@@ -50,6 +51,11 @@ struct Session {
     Server *server;
     ListLink link;
     List connections;
+    guint n_connections;
+    guint n_joining; /* logins that are about to be added */
+    List remnants;   /* of connections that have ended */
+    guint n_awaited; /* of these, those whose tasks are waited for */
+    Deferred review; /* a task without a connection has ended: look whether it was the last */
     SessionClaim *claim;
     IscsiTarget *target; /* a reference; NULL in discovery sessions */
     Nexus *nexus;        /* NULL in discovery sessions and after the logout */
@@ -74,6 +80,10 @@ struct Session {
     guint32 skipped[SESSION_PARKED / 32]; /* CmdSNs that count as received */
     guint n_parked;
     List held; /* task management that waits for commands before it */
+    Fence fence;
+    List suspended;       /* Task.kept_link: of failed connections, see recovery.c */
+    guint n_ignored_acks; /* A bits in a row that the initiator did not answer */
+    guint n_extra;        /* kept without a place of their class */
 
     /* Slots */
     Task *tasks;
@@ -97,9 +107,10 @@ struct Session {
     gboolean is_closing;
     gboolean is_finished;
     gboolean has_left; /* the nexus has given up what it had */
-    gboolean is_logged_out;
-    Task *logout; /* whose answer waits for the others */
+    Task *logout;      /* whose answer waits for the others */
     Timer logout_timer;
+    Timer gap_timer; /* a rejected request has to come again: gap.c */
+    guint32 gap_cmd_sn;
     Deferred reset; /* I_T NEXUS RESET was answered: drop it */
     char *reason;   /* why it closes */
 
@@ -117,9 +128,16 @@ Session *session_new(SessionClaim *claim, const Connection *connection, IscsiTar
                      const IscsiVerdict *verdict);
 void session_free(Session *session); /* finished */
 void session_add_connection(Session *session, Connection *connection);
+Connection *session_find_connection(const Session *session, guint16 cid); /* or NULL */
 
-/* @connection is closed; with the last one the session goes */
+/* @connection is closed; with the last one the session goes, unless it can be recovered */
 void session_connection_closed(Session *session, Connection *connection, const char *reason);
+
+/* Something that kept a session without connections alive is gone */
+void session_check_kept(Session *session, const char *reason);
+
+/* Connection @cid has been logged out for recovery, and Time2Wait is over */
+gboolean session_cid_is_recoverable(const Session *session, guint16 cid);
 
 /* The limits of the server changed: how much of the pool its commands may hold */
 void session_limit_room(Session *session);
@@ -130,12 +148,15 @@ void session_close(Session *session, const char *reason);
 /* The same, but the initiator is told before: @event is PDU_ASYNC_CONNECTION_DROP or ..SESSION_DROP */
 void session_drop(Session *session, PduAsyncEvent event, const char *reason);
 
+/* The same for one connection; with the last one the session goes */
+void session_drop_connection(Session *session, guint16 cid, const char *reason);
+
 /* I_T NEXUS RESET was answered: drop it at the end of the turn */
 void session_reset(Session *session);
 
 /* There is a new version of the target; it may not let this session in any more */
 void session_set_target(Session *session, IscsiTarget *target);
-void session_get_statistics(const Session *session, IscsiSessionStatistics *ret_statistics);
+void session_report(const Session *session, IscsiSessionReport *ret_report);
 
 /* Tasks */
 Task *session_find_task(const Session *session, guint32 itt);
@@ -144,6 +165,12 @@ Task *session_find_task(const Session *session, guint32 itt);
 Task *session_take_task(Session *session, Connection *connection, TaskKind kind, TaskClass class,
                         const guint8 *bhs);
 void session_give_task(Session *session, Task *task);
+
+/* The tag of an answered task that is kept may mean another one from now on */
+void session_forget_tag(Session *session, Task *task);
+
+/* The place that @task has is free, but not the task itself */
+void session_release_place(Session *session, Task *task);
 
 /* The answer of @task was made: its place of the window is free for a new command */
 void session_release_window(Session *session, Task *task);
@@ -170,3 +197,10 @@ void session_run_waiting(Session *session);
 
 /* Something ended: a session that closes or logs out may be done */
 void session_check(Session *session);
+
+/* A logout of the session: what waits for its turn will not have it, what runs is aborted */
+void session_drop_parked(Session *session);
+void session_abort_all(Session *session);
+
+/* FALSE while the nexus has something that ends with it; session_check() is called again then */
+gboolean session_drop_nexus(Session *session);

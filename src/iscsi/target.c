@@ -18,7 +18,10 @@ target_free(Snapshot *snapshot)
 
     g_free(target->name);
     g_free(target->alias);
-    g_free(target->redirect);
+    g_free(target->redirect.address);
+    for (guint i = 0; i < target->n_redirects; i++)
+        g_free(target->redirects[i].address);
+    g_free(target->redirects);
     for (guint i = 0; i < target->n_rules; i++)
         access_rule_clear(&target->rules[i]);
     g_free(target->rules);
@@ -41,6 +44,16 @@ iscsi_target_new(void)
     target->nop_interval = DEFAULT_NOP_INTERVAL;
     target->nop_timeout = DEFAULT_NOP_TIMEOUT;
     return target;
+}
+
+const IscsiRedirect *
+iscsi_target_redirect(const IscsiTarget *target, guint16 tag)
+{
+    for (guint i = 0; i < target->n_redirects; i++) {
+        if (target->redirects[i].tag == tag)
+            return &target->redirects[i];
+    }
+    return target->redirect.address != NULL ? &target->redirect : NULL;
 }
 
 guint16

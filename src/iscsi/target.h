@@ -28,12 +28,20 @@ typedef struct {
     Address address;
 } IscsiAnnounce;
 
+/* Where logins are sent */
+typedef struct {
+    guint16 tag;   /* of the portal group, where it is one of several */
+    char *address; /* as TargetAddress has it */
+    gboolean is_permanent;
+} IscsiRedirect;
+
 typedef struct {
     Snapshot snapshot;
-    char *name;     /* normalised */
-    char *alias;    /* or NULL */
-    char *redirect; /* where logins are sent, as TargetAddress has it, or NULL */
-    gboolean redirect_is_permanent;
+    char *name;               /* normalised */
+    char *alias;              /* or NULL */
+    IscsiRedirect redirect;   /* without address: nowhere */
+    IscsiRedirect *redirects; /* of portal groups that have one of their own; by g_malloc() */
+    guint n_redirects;
     guint32 id;            /* for messages; never reused */
     guint16 relative_port; /* relative target port identifier, 1 and up, where a group has none */
     gboolean
@@ -56,6 +64,9 @@ typedef struct {
     gboolean async_events; /* SCSI events are told by asynchronous messages too */
     LunMap *map;
 } IscsiTarget;
+
+/* Where logins through portal group @tag are sent, or NULL */
+const IscsiRedirect *iscsi_target_redirect(const IscsiTarget *target, guint16 tag);
 
 /* The relative identifier of the target port in portal group @tag; with map */
 guint16 iscsi_target_relative_port(const IscsiTarget *target, guint16 tag);

@@ -21,8 +21,14 @@
 
 #include "iscsi/task.h"
 
+#include "iscsi/async.h"
 #include "iscsi/connection.h"
+#include "iscsi/datain.h"
 #include "iscsi/dataseq.h"
+#include "iscsi/fence.h"
+#include "iscsi/pressure.h"
+#include "iscsi/recovery.h"
+#include "iscsi/remnant.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 
@@ -34,41 +40,19 @@ on_data_out(ScsiCommand *command)
     dataseq_segment(task_of_command(command));
 }
 
-/* How much of the current segment the initiator takes */
-static guint32
-wanted_size(const ScsiCommand *command)
-{
-    if (command->data == NULL || command->data_offset >= command->expected_in)
-        return 0;
-    return (guint32)MIN((guint64)command->data_length, command->expected_in - command->data_offset);
-}
-
-static void
-queue_segment(Task *task, gboolean is_last)
-{
-    TaskDataIn *in = &task->command.in;
-
-    in->has_segment = TRUE;
-    in->is_last_segment = is_last;
-    in->segment_size = wanted_size(&task->command.scsi);
-    in->segment_sent = 0;
-    task->connection->tx.unsent += in->segment_size;
-    tx_queue(task);
-}
-
 static void
 on_data_in(ScsiCommand *command)
 {
     Task *task = task_of_command(command);
 
-    if (task->connection == NULL || task->is_aborted)
+    if (task->is_aborted || (task->connection == NULL && !task->is_suspended))
         return;
 
     /* What the initiator does not take is as good as sent */
-    if (wanted_size(command) == 0)
+    if (datain_wanted(command) == 0 || task->command.in.is_refused)
         scsi_command_data_in_sent(command);
     else
-        queue_segment(task, FALSE);
+        datain_queue(task, FALSE);
 }
 
 static void
@@ -87,17 +71,12 @@ count(const Task *task)
     }
 }
 
-/* What has not been put into PDUs of a read that was aborted stays unsent */
+/* A task without a connection says what it has when it gets one */
 static void
-drop_segment(Task *task)
+task_queue(Task *task)
 {
-    TaskDataIn *in = &task->command.in;
-    Tx *tx = &task->connection->tx;
-
-    if (!in->has_segment)
-        return;
-    tx->unsent -= MIN(tx->unsent, in->segment_size - in->segment_sent);
-    in->has_segment = FALSE;
+    if (task->connection != NULL)
+        tx_queue(task);
 }
 
 void
@@ -105,17 +84,33 @@ task_command_drained(Task *task)
 {
     task->command.out.is_draining = FALSE;
     task->command.in.has_status = TRUE;
-    tx_queue(task);
+    task_queue(task);
+}
+
+static gboolean
+is_fast_abort(const Task *task)
+{
+    return task->session->params.task_reporting == ISCSI_TASK_REPORTING_FAST_ABORT;
 }
 
 /* Another nexus has aborted it, and the initiator shall hear of that */
 static void
 answer_aborted(Task *task)
 {
-    drop_segment(task);
+    datain_drop(task);
     count(task);
-    if (dataseq_drain(task))
+    /* With FastAbort the initiator does not send what it was asked for */
+    if (dataseq_drain(task) || is_fast_abort(task))
         task_command_drained(task);
+}
+
+/* What others have ended: RFC 7143 4.2.3.4, d) 1) */
+static void
+tell_termination(Task *task)
+{
+    if (task->command.scsi.is_others_doing && task->connection != NULL && !task->is_aborted &&
+        is_fast_abort(task))
+        async_terminate_tasks(task->connection, pdu_lun(task->bhs));
 }
 
 static void
@@ -126,12 +121,14 @@ on_done(ScsiCommand *command)
 
     part->is_done = TRUE;
     list_unlink(&task->link);
+    if (G_UNLIKELY(command->aborted))
+        tell_termination(task);
     if (command->aborted && command->aborted_by_other && !task->is_aborted &&
-        task->connection != NULL) {
+        (task->connection != NULL || task->is_suspended)) {
         answer_aborted(task);
         return;
     }
-    if (command->aborted || task->is_aborted || task->connection == NULL) {
+    if (command->aborted || task->is_aborted || (task->connection == NULL && !task->is_suspended)) {
         task->is_aborted = TRUE;
         task_finish(task);
         return;
@@ -139,10 +136,13 @@ on_done(ScsiCommand *command)
 
     count(task);
     part->in.has_status = TRUE;
-    if (wanted_size(command) != 0)
-        queue_segment(task, TRUE);
+    if (datain_wanted(command) != 0 && !part->in.is_refused)
+        datain_queue(task, TRUE);
+    else if (G_UNLIKELY(task->session->n_connections > 1) && task->connection != NULL &&
+             fence_concerns(command))
+        fence_answer(task);
     else
-        tx_queue(task);
+        task_queue(task);
 }
 
 static const ScsiTransport transport = {
@@ -249,19 +249,23 @@ task_command_has_room(const Task *task)
 
     if (line->charged == 0)
         return TRUE;
-    if (task->command.scsi.expected_in != 0 && task->connection->tx.unsent > TX_UNSENT_MAX)
+    if (task->command.scsi.expected_in != 0 && task->connection != NULL &&
+        task->connection->tx.unsent > TX_UNSENT_MAX)
         return FALSE;
-    return line->charged + charge_of(task) <= line->charge_max;
+    return line->charged + charge_of(task) <=
+           pressure_share(task->session->server, line->charge_max);
 }
 
 void
 task_command_run(Task *task)
 {
     TaskCommand *part = &task->command;
+    Server *server = task->session->server;
 
     part->charge = charge_of(task);
     line_of(task)->charged += part->charge;
     scsi_command_run(&part->scsi);
+    pressure_check(server);
 }
 
 void
@@ -269,6 +273,15 @@ task_command_discharge(Task *task)
 {
     line_of(task)->charged -= task->command.charge;
     task->command.charge = 0;
+}
+
+/* What the initiator has, but did not acknowledge, may be what there is no room for */
+static void
+wait_in_line(Task *task, SessionLine *line)
+{
+    list_append(&line->waiting, &task->link);
+    if (task->connection != NULL)
+        recovery_press(task->connection);
 }
 
 void
@@ -286,7 +299,7 @@ task_command_ready(Task *task)
     else if (charge_of(task) == 0 || (list_is_empty(&line->waiting) && task_command_has_room(task)))
         task_command_run(task);
     else
-        list_append(&line->waiting, &task->link);
+        wait_in_line(task, line);
 }
 
 void
@@ -298,8 +311,9 @@ task_finish(Task *task)
     }
 
     task->is_active = FALSE;
-    if (task->kind == TASK_COMMAND && task->connection != NULL)
-        drop_segment(task);
+    recovery_forget(task);
+    if (task->kind == TASK_COMMAND)
+        datain_drop(task);
     if (list_is_linked(&task->out_link))
         list_unlink(&task->out_link);
     if (task->n_slots == 0)
@@ -318,7 +332,7 @@ task_slot_done(Task *task, gboolean ends_segment, gboolean ends_task)
     }
     if (ends_task)
         task->is_active = FALSE;
-    if (!task->is_active && task->n_slots == 0)
+    if (!task->is_active && task->n_slots == 0 && !task->is_kept)
         session_give_task(task->session, task);
 }
 
@@ -344,73 +358,29 @@ task_command_residual(const Task *task, guint32 *ret_residual)
     return PDU_RESIDUAL_OVERFLOW;
 }
 
-/* Number a PDU that carries a StatSN of its own */
-static void
-number_status(Task *task, guint8 *bhs)
+void
+task_number_status(Task *task, guint8 *bhs)
 {
     Connection *connection = task->connection;
     Session *session = task->session;
+
+    if (G_UNLIKELY(session->params.error_recovery_level > 0)) {
+        recovery_number(task, bhs);
+        return;
+    }
 
     session_release_window(session, task);
     pdu_set_sequence(bhs, connection->stat_sn++, session->exp_cmd_sn, session->max_cmd_sn);
     connection->tx.told_max_cmd_sn = session->max_cmd_sn;
 }
 
+/* Data was asked for again that is gone: RFC 7143 11.4.7.2 */
 static void
-number_data(Task *task, guint8 *bhs)
+refuse_snack(ScsiCommand *command)
 {
-    Session *session = task->session;
-
-    pdu_set_sequence(bhs, 0, session->exp_cmd_sn, session->max_cmd_sn);
-    task->connection->tx.told_max_cmd_sn = session->max_cmd_sn;
-}
-
-static gboolean
-may_collapse(const ScsiCommand *command)
-{
-    return command->status == SCSI_GOOD && command->sense_length == 0;
-}
-
-static void
-emit_data_in(Task *task, TxSlot *slot)
-{
-    const IscsiParams *params = &task->connection->params;
-    TaskDataIn *in = &task->command.in;
-    ScsiCommand *command = &task->command.scsi;
-    guint32 offset = (guint32)command->data_offset + in->segment_sent;
-    guint32 size = MIN(in->segment_size - in->segment_sent, params->max_xmit_data_segment_length);
-    gboolean ends_segment, ends_data, ends_burst;
-
-    size = MIN(size, task->session->params.max_burst_length - in->burst_sent);
-    in->segment_sent += size;
-    in->burst_sent += size;
-
-    ends_segment = in->segment_sent == in->segment_size;
-    ends_data = ends_segment && (in->is_last_segment || offset + size == command->expected_in);
-    ends_burst = ends_data || in->burst_sent == task->session->params.max_burst_length;
-    if (ends_burst)
-        in->burst_sent = 0;
-
-    pdu_encode_data_in(slot->head, task->itt, ends_burst ? PDU_FINAL : 0, 0, PDU_TAG_RESERVED,
-                       in->data_sn++, offset, size);
-    slot->data = command->data + (offset - command->data_offset);
-    slot->data_size = size;
-
-    if (ends_segment)
-        in->has_segment = FALSE;
-    if (ends_segment && in->is_last_segment && may_collapse(command)) {
-        guint32 residual;
-        guint8 flags = task_command_residual(task, &residual);
-
-        in->has_status = FALSE;
-        pdu_set_data_in_status(slot->head, (guint8)command->status, flags, residual);
-        number_status(task, slot->head);
-        slot->ends_task = TRUE;
-        return;
-    }
-
-    number_data(task, slot->head);
-    slot->ends_segment = ends_segment && !in->is_last_segment;
+    command->status = SCSI_CHECK_CONDITION;
+    command->sense_length =
+        sense_encode(&(Sense){ .code = SENSE_SNACK_REJECTED }, FALSE, command->sense);
 }
 
 static void
@@ -422,24 +392,26 @@ emit_scsi_response(Task *task, TxSlot *slot)
     guint32 residual;
     guint8 flags = task_command_residual(task, &residual);
 
+    if (G_UNLIKELY(part->in.is_refused))
+        refuse_snack(command);
     if (command->sense_length != 0) {
         put_be16(part->response_data, command->sense_length);
         memcpy(part->response_data + 2, command->sense, command->sense_length);
         size = 2 + (gsize)command->sense_length;
     }
     pdu_encode_scsi_response(slot->head, task->itt, flags, PDU_RESPONSE_COMPLETED,
-                             (guint8)command->status, residual, part->in.data_sn + part->out.r2t_sn,
-                             size);
+                             (guint8)command->status, residual, part->in.next.data_sn, size);
     if (is_bidirectional(task)) {
         /* Nothing was moved either way, RFC 7143 11.4.5 */
         slot->head[1] |= PDU_RESIDUAL_READ_UNDERFLOW;
         put_be32(slot->head + 40, part->bidirectional_length);
     }
+    put_be32(slot->head + 20, part->in.snack_tag);
     part->in.has_status = FALSE;
     slot->data = part->response_data;
     slot->data_size = (guint32)size;
     slot->ends_task = TRUE;
-    number_status(task, slot->head);
+    task_number_status(task, slot->head);
     task->connection->tx.unsent += size;
 }
 
@@ -451,7 +423,7 @@ emit_command(Task *task, TxSlot *slot)
     if (dataseq_emit_r2t(task, slot))
         return TRUE;
     if (in->has_segment) {
-        emit_data_in(task, slot);
+        datain_emit(task, slot);
         return TRUE;
     }
     if (in->has_status) {
@@ -484,23 +456,37 @@ emit_text_response(Task *task, TxSlot *slot)
 static void
 emit_reject(Task *task, TxSlot *slot)
 {
-    pdu_encode_reject(slot->head, task->reject_reason, 0, PDU_BHS_SIZE);
+    pdu_encode_reject(slot->head, task->reject_reason, task->reject_data_sn, PDU_BHS_SIZE);
     slot->data = task->bhs;
     slot->data_size = PDU_BHS_SIZE;
     task->connection->tx.unsent += PDU_BHS_SIZE;
 }
 
-gboolean
-task_emit(Task *task, TxSlot *slot)
+static void
+emit_async(Task *task, TxSlot *slot)
 {
-    if (!task->is_active)
-        return FALSE;
-    if (task->kind == TASK_COMMAND)
-        return emit_command(task, slot);
-    /* The others say one thing */
-    if (task->has_answered)
-        return FALSE;
+    memcpy(slot->head, task->bhs, PDU_BHS_SIZE);
+    slot->data = task->async.data;
+    slot->data_size = task->async.size;
+    task->connection->tx.unsent += task->async.size;
+}
 
+/* RFC 7143 11.15.3: how long what was removed can be recovered */
+static void
+emit_logout_response(Task *task, TxSlot *slot)
+{
+    const Session *session = task->session;
+    gboolean is_removed = task->logout_response == PDU_LOGOUT_RESPONSE_CLOSED &&
+                          pdu_logout_reason(task->bhs) == PDU_LOGOUT_RECOVERY;
+
+    pdu_encode_logout_response(slot->head, task->itt, task->logout_response,
+                               is_removed ? remnant_time2wait(session) : 0,
+                               is_removed ? remnant_time2retain(session) : 0);
+}
+
+void
+task_emit_answer(Task *task, TxSlot *slot)
+{
     switch (task->kind) {
     case TASK_MANAGEMENT:
         pdu_encode_tmf_response(slot->head, task->itt, task->tmf_response, task->tmf_information);
@@ -512,17 +498,37 @@ task_emit(Task *task, TxSlot *slot)
         emit_text_response(task, slot);
         break;
     case TASK_LOGOUT:
-        pdu_encode_logout_response(slot->head, task->itt, task->logout_response, 0, 0);
+        emit_logout_response(task, slot);
         break;
     case TASK_REJECT:
         emit_reject(task, slot);
         break;
-    case TASK_COMMAND:
+    case TASK_ASYNC:
+        emit_async(task, slot);
         break;
+    case TASK_COMMAND:
+        emit_scsi_response(task, slot);
+        return;
     }
 
     task->has_answered = TRUE;
     slot->ends_task = TRUE;
-    number_status(task, slot->head);
+    task_number_status(task, slot->head);
+}
+
+gboolean
+task_emit(Task *task, TxSlot *slot)
+{
+    if (G_UNLIKELY(task->is_resending) && recovery_emit(task, slot))
+        return TRUE;
+    if (!task->is_active)
+        return FALSE;
+    if (task->kind == TASK_COMMAND)
+        return emit_command(task, slot);
+    /* The others say one thing */
+    if (task->has_answered)
+        return FALSE;
+
+    task_emit_answer(task, slot);
     return TRUE;
 }

@@ -15,12 +15,14 @@
  *
  * The tasks of a session are slots of one array. A slot is taken when a header
  * arrives and given back when the last byte of its answer was handed to the
- * kernel. Three things may keep it: @is_active (it has not been answered and
- * may still cause an answer), a place in its connection's output queue, and
- * @n_slots places in the transmit ring that point into its buffers.
+ * kernel. Four things may keep it: @is_active (it has not been answered and
+ * may still cause an answer), a place in its connection's output queue,
+ * @n_slots places in the transmit ring that point into its buffers, and
+ * @is_kept (above error recovery level 0 its answer was not acknowledged).
  */
 
 typedef struct Connection Connection;
+typedef struct Remnant Remnant;
 typedef struct Session Session;
 typedef struct Task Task;
 typedef struct TxSlot TxSlot;
@@ -32,6 +34,7 @@ typedef enum {
     TASK_TEXT,
     TASK_LOGOUT,
     TASK_REJECT,
+    TASK_ASYNC, /* an asynchronous message that was told, kept above error recovery level 0 */
 } TaskKind;
 
 /* What a slot is charged to */
@@ -56,7 +59,14 @@ typedef struct {
     guint32 length;
     guint32 received;
     guint32 data_sn;
+    guint32 r2t_sn; /* once it was sent */
     gboolean is_sent;
+    /* error recovery above level 0 */
+    gboolean is_broken; /* a Data-Out was lost: what still comes for the tag is not used */
+    gboolean resends;   /* it is to be sent again as it is */
+    gboolean resends_old;
+    gboolean has_old; /* it took the place of another one, which may be asked for by its R2TSN */
+    guint32 old_ttt, old_sn, old_offset, old_length;
 } TaskR2t;
 
 /* The data of a write: what is to come, what was asked for (dataseq.c) */
@@ -74,20 +84,42 @@ typedef struct {
     guint32 asked;                /* bytes of the command that were received or asked for */
     guint32 segment_end;          /* of the segment being filled */
     gboolean in_segment;
+    gboolean is_broken; /* error recovery: a PDU of the unsolicited sequence was lost */
+    guint8 n_timeouts;  /* since something came */
+    gint64 progress_at; /* when something came, or was asked for; above error recovery level 0 */
     guint n_r2ts;
     guint32 r2t_sn;
     TaskR2t r2ts[TASK_R2TS_MAX]; /* in the order of their offsets */
 } TaskDataOut;
 
-/* What is to be sent for a command (tx.c) */
+/* A place in the Data-Ins of a segment */
+typedef struct {
+    guint32 data_sn;
+    guint32 sent;  /* bytes of the segment before it */
+    guint32 burst; /* bytes of the sequence before it */
+} TaskPlace;
+
+/* What is to be sent for a command (datain.c) */
 typedef struct {
     gboolean has_segment; /* the command's current segment is to be sent */
     gboolean has_status;
     gboolean is_last_segment;
-    guint32 segment_size; /* bytes of it that the initiator takes */
-    guint32 segment_sent; /* put into PDUs */
-    guint32 burst_sent;   /* of the current sequence */
-    guint32 data_sn;
+    gboolean is_collapsed; /* the last Data-In carried the status */
+    guint32 segment_size;  /* bytes of it that the initiator takes */
+    guint32 pdu_max;       /* data bytes of its Data-Ins from @base on */
+    TaskPlace next;
+    TaskPlace base;
+    TaskPlace begin; /* of the segment */
+    /* error recovery above level 0 */
+    TaskPlace last;      /* if is_collapsed */
+    TaskPlace again;     /* the next one to be sent again, up to @again_end */
+    guint32 again_end;   /* a DataSN */
+    guint32 acked_sn;    /* the initiator has all below */
+    guint32 snack_tag;   /* of an R-Data SNACK, or 0 */
+    guint32 ack_ttt;     /* of the Data-In with the A bit */
+    gint64 asked_at;     /* when that was made */
+    gboolean has_asked;  /* and the segment stays until the answer comes */
+    gboolean is_refused; /* data was asked for that is gone: it ends in CHECK CONDITION */
 } TaskDataIn;
 
 typedef struct {
@@ -112,6 +144,7 @@ struct Task {
     Task *hash_next;
     Session *session;
     Connection *connection; /* NULL once that is closed */
+    const Remnant *remnant; /* then: who owns it, if the session goes on; only to be compared */
     TaskKind kind;
     TaskClass class;
     guint32 itt;
@@ -132,11 +165,29 @@ struct Task {
         ScsiTmf tmf;
         struct {
             guint8 *data; /* of the pool, or NULL */
-            guint32 size;
+            guint32 size; /* of the session's share, too */
         } nop;
-        PduRejectReason reject_reason;
+        struct {
+            PduRejectReason reject_reason;
+            guint32 reject_data_sn;
+        };
+        struct {
+            guint32 size;
+            guint8 data[2 + SCSI_SENSE_MAX];
+        } async;
         PduLogoutResponse logout_response;
     };
+    /* error recovery above level 0, see recovery.c */
+    ListLink kept_link; /* of the connection: answered; of the session: suspended */
+    gint64 answered_at; /* or when its acknowledgement was asked for last */
+    guint32 stat_sn;    /* of the answer, if it is_numbered */
+    guint16 suspended_cid;
+    gboolean is_numbered;
+    gboolean is_kept;      /* answered, but not acknowledged */
+    gboolean is_extra;     /* kept without a place of its class */
+    gboolean is_resending; /* something is to be sent again */
+    gboolean resends_answer;
+    gboolean is_suspended; /* its connection has failed, at level 2 */
     PduTmfResponse tmf_response;
     gboolean is_managing;    /* scsi has the tmf */
     guint32 tmf_information; /* of RFC 7144, 3 bytes */
@@ -173,6 +224,12 @@ void task_command_drained(Task *task);
 
 /* Residual flags and count of a finished command, as they go into its response */
 guint8 task_command_residual(const Task *task, guint32 *ret_residual);
+
+/* Number a PDU that carries a StatSN of its own */
+void task_number_status(Task *task, guint8 *bhs);
+
+/* Encode the answer, once more if need be */
+void task_emit_answer(Task *task, TxSlot *slot);
 
 /* Output: encode the next PDU into @slot. FALSE: nothing more for now, @slot is untouched. */
 gboolean task_emit(Task *task, TxSlot *slot);

@@ -44,6 +44,7 @@ tx_init(Connection *connection)
     Tx *tx = &connection->tx;
 
     list_init(&tx->queue);
+    list_init(&tx->held);
     tx->slots = server_map(TX_SLOTS * sizeof(TxSlot));
     return tx->slots != NULL;
 }
@@ -78,7 +79,32 @@ tx_queue(Task *task)
 
     g_assert(connection != NULL);
     if (!list_is_linked(&task->out_link))
-        list_append(&connection->tx.queue, &task->out_link);
+        list_append(G_UNLIKELY(connection->tx.is_held) && !task->is_resending
+                        ? &connection->tx.held
+                        : &connection->tx.queue,
+                    &task->out_link);
+    tx_schedule(connection);
+}
+
+void
+tx_queue_now(Task *task)
+{
+    Connection *connection = task->connection;
+
+    list_unlink(&task->out_link);
+    list_append(&connection->tx.queue, &task->out_link);
+    tx_schedule(connection);
+}
+
+void
+tx_let_go(Connection *connection)
+{
+    Tx *tx = &connection->tx;
+    ListLink *link;
+
+    tx->is_held = FALSE;
+    while ((link = list_pop(&tx->held)) != NULL)
+        list_append(&tx->queue, link);
     tx_schedule(connection);
 }
 
@@ -309,6 +335,7 @@ send_ring(Connection *connection)
     if (n < 0 && errno == EINTR)
         return 0;
     if (n < 0 && errno != EAGAIN) {
+        connection->peer_has_gone = TRUE;
         connection_close(connection, g_strerror(errno));
         return -1;
     }
@@ -350,6 +377,10 @@ flush_loop(Connection *connection)
             tx->wants_window = TRUE;
             fill(connection);
         }
+        if (tx->first == tx->end && recovery_wants_ping(connection)) {
+            tx->wants_ping = TRUE;
+            fill(connection);
+        }
         if (tx->first == tx->end)
             return;
 
@@ -364,6 +395,22 @@ flush_loop(Connection *connection)
             return;
         }
     }
+}
+
+void
+tx_end_segment(Task *task)
+{
+    Tx *tx = &task->connection->tx;
+
+    for (guint i = tx->end; i != tx->first; i--) {
+        TxSlot *slot = slot_at(tx, i - 1);
+
+        if (slot->task == task) {
+            slot->ends_segment = TRUE;
+            return;
+        }
+    }
+    g_assert_not_reached();
 }
 
 void
@@ -391,7 +438,7 @@ tx_drop(Connection *connection)
 {
     Tx *tx = &connection->tx;
 
-    while (list_pop(&tx->queue) != NULL)
+    while (list_pop(&tx->queue) != NULL || list_pop(&tx->held) != NULL)
         continue;
     while (tx->first != tx->end)
         slot_done(connection);

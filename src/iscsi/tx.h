@@ -42,6 +42,8 @@ typedef struct {
     guint end;             /* behind the newest */
     gsize first_sent;      /* bytes of the oldest that are gone */
     List queue;            /* Task.out_link */
+    List held;             /* the same: what was queued while @is_held */
+    gboolean is_held;      /* behind a fence, see fence.c */
     gsize unsent;          /* bytes of data in the queue and the ring */
     gboolean is_blocked;   /* the kernel takes no more */
     gboolean wants_ping;   /* a NOP-In that asks for an answer */
@@ -57,9 +59,18 @@ void tx_deinit(Connection *connection);
 /* @task has something to send: what is told by its kind and state */
 void tx_queue(Task *task);
 
+/* The same, though the connection is held: it is what the others wait for */
+void tx_queue_now(Task *task);
+
+/* The connection is not held any more */
+void tx_let_go(Connection *connection);
+
 /* At the end of the turn, tx_flush() is called */
 void tx_schedule(Connection *connection);
 void tx_flush(Connection *connection);
+
+/* The segment of @task, which has PDUs in the ring, is free after the last of these */
+void tx_end_segment(Task *task);
 
 /* A PDU of the login, made elsewhere; @data stays until the ring is empty */
 void tx_put(Connection *connection, const guint8 *bhs, const guint8 *data, gsize size);

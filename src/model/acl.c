@@ -50,29 +50,19 @@ acl_words_contain(const char *text, const char *word)
 AclSpec *
 acl_spec_new(void)
 {
-    AclSpec *spec = g_new0(AclSpec, 1);
-
-    schema_init(SCHEMA_ACL, spec);
-    return spec;
+    return schema_new(SCHEMA_ACL);
 }
 
 AclSpec *
 acl_spec_dup(const AclSpec *spec)
 {
-    AclSpec *copy = g_new0(AclSpec, 1);
-
-    schema_copy(SCHEMA_ACL, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_ACL, spec);
 }
 
 void
 acl_spec_free(AclSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_ACL, spec);
-    g_free(spec);
+    schema_free(SCHEMA_ACL, spec);
 }
 
 char *
@@ -175,9 +165,8 @@ acl_luns_format(const GArray *luns)
 InitiatorGroupSpec *
 initiator_group_spec_new(const char *name)
 {
-    InitiatorGroupSpec *spec = g_new0(InitiatorGroupSpec, 1);
+    InitiatorGroupSpec *spec = schema_new(SCHEMA_INITIATOR_GROUP);
 
-    schema_init(SCHEMA_INITIATOR_GROUP, spec);
     g_free(spec->name);
     spec->name = g_strdup(name);
     return spec;
@@ -186,48 +175,31 @@ initiator_group_spec_new(const char *name)
 InitiatorGroupSpec *
 initiator_group_spec_dup(const InitiatorGroupSpec *spec)
 {
-    InitiatorGroupSpec *copy = g_new0(InitiatorGroupSpec, 1);
-
-    schema_copy(SCHEMA_INITIATOR_GROUP, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_INITIATOR_GROUP, spec);
 }
 
 void
 initiator_group_spec_free(InitiatorGroupSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_INITIATOR_GROUP, spec);
-    g_free(spec);
+    schema_free(SCHEMA_INITIATOR_GROUP, spec);
 }
 
 SettingsSpec *
 settings_spec_new(void)
 {
-    SettingsSpec *spec = g_new0(SettingsSpec, 1);
-
-    schema_init(SCHEMA_SETTINGS, spec);
-    return spec;
+    return schema_new(SCHEMA_SETTINGS);
 }
 
 SettingsSpec *
 settings_spec_dup(const SettingsSpec *spec)
 {
-    SettingsSpec *copy = g_new0(SettingsSpec, 1);
-
-    schema_copy(SCHEMA_SETTINGS, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_SETTINGS, spec);
 }
 
 void
 settings_spec_free(SettingsSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_SETTINGS, spec);
-    g_free(spec);
+    schema_free(SCHEMA_SETTINGS, spec);
 }
 
 gboolean

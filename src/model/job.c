@@ -3,6 +3,8 @@
 
 #include "model/job.h"
 
+#include "model/model-private.h"
+
 static const char *const state_names[] = {
     [JOB_RUNNING] = "running",
     [JOB_DONE] = "done",
@@ -40,15 +42,13 @@ model_take_job(Model *model, ModelJob *job)
 {
     job->id = ++model->last_job_id;
     g_ptr_array_add(model->jobs, job);
-    if (model->observer != NULL)
-        model->observer->added(MODEL_JOB, job, model->observer_data);
+    model_tell_added(model, MODEL_JOB, job);
 }
 
 void
 model_remove_job(Model *model, ModelJob *job)
 {
-    if (model->observer != NULL)
-        model->observer->removed(MODEL_JOB, job, model->observer_data);
+    model_tell_removed(model, MODEL_JOB, job);
     (void)g_ptr_array_remove(model->jobs, job);
 }
 

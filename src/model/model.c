@@ -2,121 +2,20 @@
 /* SPDX-FileCopyrightText: the lunport authors */
 
 /*
- * The model: lists, lookup and telling the observer
+ * The model: lists, and telling the observer
  *
- * The only place where objects come and go, so the only place that must tell.
- * Lists are kept in order at insertion; hash tables serve what is looked up by
- * events and methods. An object's children are in lists of their own inside
- * it; a back pointer that may dangle is cleared here when its object goes.
+ * Configured objects come and go only here, sessions only in session.c and
+ * jobs only in job.c, so these are the places that must tell. Lists are kept
+ * in order at insertion; hash tables serve what lookup.c finds for events and
+ * methods. An object's children are in lists of their own inside it; a back
+ * pointer that may dangle is cleared when its object goes.
  */
 
-#include "model/model.h"
+#include "model/model-private.h"
 
 #include <string.h>
 
 #include "model/job.h"
-#include "model/schema.h"
-#include "util/error.h"
-
-static const char *const kind_names[MODEL_KIND_N] = {
-    [MODEL_SERVICE] = "service",
-    [MODEL_BACKSTORE] = "backstore",
-    [MODEL_TARGET] = "target",
-    [MODEL_LUN] = "logical unit",
-    [MODEL_PORTAL_GROUP] = "portal group",
-    [MODEL_PORTAL] = "portal",
-    [MODEL_SESSION] = "session",
-    [MODEL_CONNECTION] = "connection",
-    [MODEL_ACL] = "access rule",
-    [MODEL_INITIATOR_GROUP] = "initiator group",
-    [MODEL_SETTINGS] = "settings",
-    [MODEL_JOB] = "job",
-};
-
-static const char *const origin_names[MODEL_ORIGIN_N] = {
-    [MODEL_ORIGIN_STATE] = "configuration",       [MODEL_ORIGIN_CONFIG] = "configuration",
-    [MODEL_ORIGIN_RUNTIME] = "configuration",     [MODEL_ORIGIN_SOCKET_UNIT] = "socket-unit",
-    [MODEL_ORIGIN_COMMAND_LINE] = "command-line",
-};
-
-static const char *const state_names[] = {
-    [MODEL_STATE_STARTING] = "starting",
-    [MODEL_STATE_RUNNING] = "running",
-    [MODEL_STATE_STOPPING] = "stopping",
-};
-
-static const char *const reservation_type_names[] = {
-    [1] = "write-exclusive",
-    [3] = "exclusive-access",
-    [5] = "write-exclusive-registrants-only",
-    [6] = "exclusive-access-registrants-only",
-    [7] = "write-exclusive-all-registrants",
-    [8] = "exclusive-access-all-registrants",
-};
-
-static const char *const backstore_state_names[] = {
-    [BACKSTORE_OPENING] = "opening",
-    [BACKSTORE_ONLINE] = "online",
-    [BACKSTORE_OFFLINE] = "offline",
-    [BACKSTORE_FAILED] = "failed",
-};
-
-static const char *const backstore_medium_names[] = {
-    [MEDIUM_FIXED] = "",
-    [MEDIUM_LOADED] = "loaded",
-    [MEDIUM_EJECTED] = "ejected",
-    [MEDIUM_NONE] = "none",
-};
-
-static const char *const isns_names[] = {
-    [ISNS_OFF] = "off",
-    [ISNS_CONNECTING] = "connecting",
-    [ISNS_REGISTERED] = "registered",
-    [ISNS_UNAVAILABLE] = "unavailable",
-};
-
-static const char *const target_state_names[] = {
-    [TARGET_DISABLED] = "disabled",
-    [TARGET_ONLINE] = "online",
-    [TARGET_OFFLINE] = "offline",
-};
-
-static const char *const portal_state_names[] = {
-    [PORTAL_LISTENING] = "listening",
-    [PORTAL_PAUSED] = "paused",
-    [PORTAL_FAILED] = "failed",
-};
-
-static const char *const session_state_names[] = {
-    [SESSION_ACTIVE] = "active",
-    [SESSION_CLOSING] = "closing",
-};
-
-static void
-free_connection(gpointer data)
-{
-    ModelConnection *connection = data;
-
-    g_free(connection->header_digest);
-    g_free(connection->data_digest);
-    g_free(connection);
-}
-
-static void
-free_session(gpointer data)
-{
-    ModelSession *session = data;
-
-    g_free(session->target_name);
-    g_free(session->initiator_name);
-    g_free(session->initiator_alias);
-    g_free(session->chap_user);
-    g_free(session->remote_address);
-    if (session->parameters != NULL)
-        g_variant_unref(session->parameters);
-    g_ptr_array_unref(session->connections);
-    g_free(session);
-}
 
 static void
 free_portal(gpointer data)
@@ -153,8 +52,8 @@ free_lun(gpointer data)
 static void
 clear_account(ModelAccount *account)
 {
-    g_free(account->user);
-    g_free(account->mutual_user);
+    g_strfreev(account->users);
+    g_strfreev(account->mutual_users);
 }
 
 static void
@@ -208,23 +107,33 @@ free_backstore(gpointer data)
 }
 
 static gboolean
-set_name(char **where, const char *name)
+set_names(char ***where, const char *const *names)
 {
-    if (g_strcmp0(*where, name != NULL ? name : "") == 0)
+    if (*where != NULL && g_strv_equal((const char *const *)*where, names))
         return FALSE;
 
-    g_free(*where);
-    *where = g_strdup(name != NULL ? name : "");
+    g_strfreev(*where);
+    *where = g_strdupv((char **)(gsize)names);
     return TRUE;
 }
 
 gboolean
-model_set_account(ModelAccount *account, const char *user, const char *mutual_user)
+model_set_account(ModelAccount *account, const char *const *users, const char *const *mutual_users)
 {
-    gboolean first = set_name(&account->user, user);
-    gboolean second = set_name(&account->mutual_user, mutual_user);
+    gboolean first = set_names(&account->users, users);
+    gboolean second = set_names(&account->mutual_users, mutual_users);
 
+    account->user = account->users[0] != NULL ? account->users[0] : "";
+    account->mutual_user = account->mutual_users[0] != NULL ? account->mutual_users[0] : "";
     return first || second;
+}
+
+static void
+init_account(ModelAccount *account)
+{
+    static const char *const none[] = { NULL };
+
+    (void)model_set_account(account, none, none);
 }
 
 Model *
@@ -237,14 +146,14 @@ model_new(void)
     model->backstores = g_ptr_array_new_with_free_func(free_backstore);
     model->targets = g_ptr_array_new_with_free_func(free_target);
     model->portal_groups = g_ptr_array_new_with_free_func(free_portal_group);
-    model->sessions = g_ptr_array_new_with_free_func(free_session);
+    model->sessions = g_ptr_array_new_with_free_func(model_session_free);
     model->initiator_groups = g_ptr_array_new_with_free_func(free_initiator_group);
     model->jobs = g_ptr_array_new_with_free_func(model_job_free);
     model->settings = settings_spec_new();
     model->limit_hits = g_array_new(FALSE, FALSE, sizeof(ModelLimitHit));
     model->isns_error = g_strdup("");
     model->problems = g_new0(char *, 1);
-    (void)model_set_account(&model->discovery_account, NULL, NULL);
+    init_account(&model->discovery_account);
     model->backstores_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     model->targets_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     model->sessions_by_tsih = g_hash_table_new(NULL, NULL);
@@ -284,15 +193,15 @@ model_set_observer(Model *model, const ModelObserver *observer, gpointer user_da
     model->observer_data = user_data;
 }
 
-static void
-tell_added(Model *model, ModelKind kind, gpointer object)
+void
+model_tell_added(Model *model, ModelKind kind, gpointer object)
 {
     if (model->observer != NULL)
         model->observer->added(kind, object, model->observer_data);
 }
 
-static void
-tell_removed(Model *model, ModelKind kind, gpointer object)
+void
+model_tell_removed(Model *model, ModelKind kind, gpointer object)
 {
     if (model->observer != NULL)
         model->observer->removed(kind, object, model->observer_data);
@@ -305,230 +214,15 @@ model_changed(Model *model, ModelKind kind, gpointer object)
         model->observer->changed(kind, object, model->observer_data);
 }
 
-ModelBackstore *
-model_find_backstore(const Model *model, const char *name)
-{
-    return g_hash_table_lookup(model->backstores_by_name, name);
-}
-
-ModelTarget *
-model_find_target(const Model *model, const char *name)
-{
-    return g_hash_table_lookup(model->targets_by_name, name);
-}
-
-ModelLun *
-model_find_lun(const ModelTarget *target, guint16 number)
-{
-    for (guint i = 0; i < target->luns->len; i++) {
-        ModelLun *lun = g_ptr_array_index(target->luns, i);
-
-        if (lun->number == number)
-            return lun;
-    }
-    return NULL;
-}
-
-ModelPortalGroup *
-model_find_portal_group(const Model *model, guint16 tag)
-{
-    for (guint i = 0; i < model->portal_groups->len; i++) {
-        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
-
-        if (group->spec->tag == tag)
-            return group;
-    }
-    return NULL;
-}
-
-ModelPortal *
-model_find_portal(const Model *model, const char *address, guint16 port)
-{
-    for (guint i = 0; i < model->portal_groups->len; i++) {
-        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
-
-        for (guint j = 0; j < group->portals->len; j++) {
-            ModelPortal *portal = g_ptr_array_index(group->portals, j);
-
-            if (portal->port == port && strcmp(portal->address, address) == 0)
-                return portal;
-        }
-    }
-    return NULL;
-}
-
-ModelPortal *
-model_find_portal_by_id(const Model *model, guint32 id)
-{
-    for (guint i = 0; i < model->portal_groups->len; i++) {
-        ModelPortalGroup *group = g_ptr_array_index(model->portal_groups, i);
-
-        for (guint j = 0; j < group->portals->len; j++) {
-            ModelPortal *portal = g_ptr_array_index(group->portals, j);
-
-            if (portal->id == id)
-                return portal;
-        }
-    }
-    return NULL;
-}
-
-ModelSession *
-model_find_session(const Model *model, guint16 tsih)
-{
-    return g_hash_table_lookup(model->sessions_by_tsih, GUINT_TO_POINTER((guint)tsih));
-}
-
-ModelConnection *
-model_find_connection(const ModelSession *session, guint16 cid)
-{
-    for (guint i = 0; i < session->connections->len; i++) {
-        ModelConnection *connection = g_ptr_array_index(session->connections, i);
-
-        if (connection->cid == cid)
-            return connection;
-    }
-    return NULL;
-}
-
-ModelAcl *
-model_find_acl(const ModelTarget *target, const char *name)
-{
-    for (guint i = 0; i < target->acls->len; i++) {
-        ModelAcl *acl = g_ptr_array_index(target->acls, i);
-
-        if (strcmp(acl->name, name) == 0)
-            return acl;
-    }
-    return NULL;
-}
-
-ModelAcl *
-model_find_acl_by_id(const ModelTarget *target, guint32 id)
-{
-    for (guint i = 0; i < target->acls->len; i++) {
-        ModelAcl *acl = g_ptr_array_index(target->acls, i);
-
-        if (acl->id == id)
-            return acl;
-    }
-    return NULL;
-}
-
-const AclSpec *
-model_acl_spec(const ModelAcl *acl)
-{
-    const AclSpec *spec = target_spec_find_acl(acl->target->spec, acl->name, NULL);
-
-    g_assert(spec != NULL);
-    return spec;
-}
-
-ModelInitiatorGroup *
-model_find_initiator_group(const Model *model, const char *name)
-{
-    for (guint i = 0; i < model->initiator_groups->len; i++) {
-        ModelInitiatorGroup *group = g_ptr_array_index(model->initiator_groups, i);
-
-        if (strcmp(group->spec->name, name) == 0)
-            return group;
-    }
-    return NULL;
-}
-
-gboolean
-model_acl_uses_group(const ModelTarget *target, const char *group_name)
-{
-    for (guint i = 0; i < target->spec->acls->len; i++) {
-        const AclSpec *acl = g_ptr_array_index(target->spec->acls, i);
-
-        if (strcmp(acl->group, group_name) == 0)
-            return TRUE;
-    }
-    return FALSE;
-}
-
-const char *
-model_kind_to_string(ModelKind kind)
-{
-    g_assert(kind < MODEL_KIND_N);
-    return kind_names[kind];
-}
-
-const char *
-model_origin_to_string(ModelOrigin origin)
-{
-    g_assert(origin < MODEL_ORIGIN_N);
-    return origin_names[origin];
-}
-
-const char *
-model_state_to_string(ModelState state)
-{
-    g_assert(state < G_N_ELEMENTS(state_names));
-    return state_names[state];
-}
-
-const char *
-reservation_type_to_string(guint8 type)
-{
-    return type < G_N_ELEMENTS(reservation_type_names) && reservation_type_names[type] != NULL
-               ? reservation_type_names[type]
-               : "";
-}
-
-const char *
-backstore_state_to_string(BackstoreState state)
-{
-    g_assert(state < G_N_ELEMENTS(backstore_state_names));
-    return backstore_state_names[state];
-}
-
-const char *
-backstore_medium_to_string(BackstoreMedium medium)
-{
-    g_assert(medium < G_N_ELEMENTS(backstore_medium_names));
-    return backstore_medium_names[medium];
-}
-
-const char *
-model_isns_to_string(ModelIsns state)
-{
-    g_assert(state < G_N_ELEMENTS(isns_names));
-    return isns_names[state];
-}
-
-const char *
-target_state_to_string(TargetState state)
-{
-    g_assert(state < G_N_ELEMENTS(target_state_names));
-    return target_state_names[state];
-}
-
-const char *
-portal_state_to_string(PortalState state)
-{
-    g_assert(state < G_N_ELEMENTS(portal_state_names));
-    return portal_state_names[state];
-}
-
-const char *
-session_state_to_string(SessionState state)
-{
-    g_assert(state < G_N_ELEMENTS(session_state_names));
-    return session_state_names[state];
-}
-
 gboolean
 model_origin_is_persistent(ModelOrigin origin)
 {
     return origin == MODEL_ORIGIN_STATE || origin == MODEL_ORIGIN_CONFIG;
 }
 
-/* The index at which @spec_name belongs in a list whose objects begin with a spec that begins with a name */
-static guint
-find_place(const GPtrArray *list, gint (*compare)(gconstpointer object, gconstpointer key),
-           gconstpointer key)
+guint
+model_find_place(const GPtrArray *list, gint (*compare)(gconstpointer object, gconstpointer key),
+                 gconstpointer key)
 {
     guint i = 0;
 
@@ -559,12 +253,6 @@ static gint
 compare_initiator_group(gconstpointer object, gconstpointer key)
 {
     return strcmp(((const ModelInitiatorGroup *)object)->spec->name, key);
-}
-
-static gint
-compare_session(gconstpointer object, gconstpointer key)
-{
-    return (gint)((const ModelSession *)object)->tsih - (gint)GPOINTER_TO_UINT(key);
 }
 
 static gint
@@ -618,7 +306,7 @@ ModelBackstore *
 model_add_backstore(Model *model, BackstoreSpec *spec, BackstoreSpec *saved, ModelOrigin origin)
 {
     ModelBackstore *backstore = g_new0(ModelBackstore, 1);
-    guint place = find_place(model->backstores, compare_backstore, spec->name);
+    guint place = model_find_place(model->backstores, compare_backstore, spec->name);
 
     g_assert(model_find_backstore(model, spec->name) == NULL);
 
@@ -635,7 +323,7 @@ model_add_backstore(Model *model, BackstoreSpec *spec, BackstoreSpec *saved, Mod
     g_ptr_array_insert(model->backstores, (gint)place, backstore);
     (void)g_hash_table_insert(model->backstores_by_name, spec->name, backstore);
 
-    tell_added(model, MODEL_BACKSTORE, backstore);
+    model_tell_added(model, MODEL_BACKSTORE, backstore);
     link_waiting_luns(model, backstore);
     return backstore;
 }
@@ -644,7 +332,8 @@ static void
 add_lun(Model *model, ModelTarget *target, const LunSpec *spec)
 {
     ModelLun *lun = g_new0(ModelLun, 1);
-    guint place = find_place(target->luns, compare_lun, GUINT_TO_POINTER((guint)spec->number));
+    guint place =
+        model_find_place(target->luns, compare_lun, GUINT_TO_POINTER((guint)spec->number));
 
     lun->target = target;
     lun->number = spec->number;
@@ -652,7 +341,7 @@ add_lun(Model *model, ModelTarget *target, const LunSpec *spec)
     lun->read_only = spec->read_only;
     g_ptr_array_insert(target->luns, (gint)place, lun);
     lun->backstore = model_find_backstore(model, lun->backstore_name);
-    tell_added(model, MODEL_LUN, lun);
+    model_tell_added(model, MODEL_LUN, lun);
     if (lun->backstore != NULL)
         lun_link(model, lun);
 }
@@ -662,7 +351,7 @@ remove_lun(Model *model, ModelLun *lun)
 {
     ModelTarget *target = lun->target;
 
-    tell_removed(model, MODEL_LUN, lun);
+    model_tell_removed(model, MODEL_LUN, lun);
     lun_unlink(model, lun);
     (void)g_ptr_array_remove(target->luns, lun);
 }
@@ -675,7 +364,7 @@ acl_new(Model *model, ModelTarget *target, const char *name)
     acl->target = target;
     acl->name = g_strdup(name);
     acl->id = model->next_id++;
-    (void)model_set_account(&acl->account, NULL, NULL);
+    init_account(&acl->account);
     return acl;
 }
 
@@ -688,7 +377,7 @@ remove_acls(Model *model, ModelTarget *target, const TargetSpec *wanted)
 
         if (wanted != NULL && target_spec_find_acl(wanted, acl->name, NULL) != NULL)
             continue;
-        tell_removed(model, MODEL_ACL, acl);
+        model_tell_removed(model, MODEL_ACL, acl);
         g_ptr_array_remove_index(target->acls, i - 1);
     }
 }
@@ -714,7 +403,7 @@ follow_acls(Model *model, ModelTarget *target)
         if (acl != NULL)
             model_changed(model, MODEL_ACL, acl);
         else
-            tell_added(model, MODEL_ACL, g_ptr_array_index(target->acls, i));
+            model_tell_added(model, MODEL_ACL, g_ptr_array_index(target->acls, i));
     }
     g_ptr_array_unref(before);
 }
@@ -723,7 +412,7 @@ ModelTarget *
 model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved, ModelOrigin origin)
 {
     ModelTarget *target = g_new0(ModelTarget, 1);
-    guint place = find_place(model->targets, compare_target, spec->name);
+    guint place = model_find_place(model->targets, compare_target, spec->name);
 
     g_assert(model_find_target(model, spec->name) == NULL);
 
@@ -733,11 +422,11 @@ model_add_target(Model *model, TargetSpec *spec, TargetSpec *saved, ModelOrigin 
     target->id = model->next_id++;
     target->luns = g_ptr_array_new_with_free_func(free_lun);
     target->acls = g_ptr_array_new_with_free_func(free_acl);
-    (void)model_set_account(&target->account, NULL, NULL);
+    init_account(&target->account);
     g_ptr_array_insert(model->targets, (gint)place, target);
     (void)g_hash_table_insert(model->targets_by_name, spec->name, target);
 
-    tell_added(model, MODEL_TARGET, target);
+    model_tell_added(model, MODEL_TARGET, target);
     for (guint i = 0; i < spec->luns->len; i++)
         add_lun(model, target, g_ptr_array_index(spec->luns, i));
     follow_acls(model, target);
@@ -806,7 +495,7 @@ model_add_portal_group(Model *model, PortalGroupSpec *spec, PortalGroupSpec *sav
 {
     ModelPortalGroup *group = g_new0(ModelPortalGroup, 1);
     guint place =
-        find_place(model->portal_groups, compare_group, GUINT_TO_POINTER((guint)spec->tag));
+        model_find_place(model->portal_groups, compare_group, GUINT_TO_POINTER((guint)spec->tag));
 
     g_assert(model_find_portal_group(model, spec->tag) == NULL);
 
@@ -816,7 +505,7 @@ model_add_portal_group(Model *model, PortalGroupSpec *spec, PortalGroupSpec *sav
     group->portals = g_ptr_array_new_with_free_func(free_portal);
     g_ptr_array_insert(model->portal_groups, (gint)place, group);
 
-    tell_added(model, MODEL_PORTAL_GROUP, group);
+    model_tell_added(model, MODEL_PORTAL_GROUP, group);
     for (guint i = 0; i < spec->portals->len; i++)
         (void)model_add_portal(model, group, g_ptr_array_index(spec->portals, i), origin);
     return group;
@@ -837,7 +526,7 @@ model_add_portal(Model *model, ModelPortalGroup *group, const PortalSpec *spec, 
     portal->state = PORTAL_FAILED;
     g_ptr_array_add(group->portals, portal);
 
-    tell_added(model, MODEL_PORTAL, portal);
+    model_tell_added(model, MODEL_PORTAL, portal);
     model_changed(model, MODEL_PORTAL_GROUP, group);
     return portal;
 }
@@ -847,7 +536,7 @@ model_remove_backstore(Model *model, ModelBackstore *backstore)
 {
     g_assert(backstore->luns->len == 0);
 
-    tell_removed(model, MODEL_BACKSTORE, backstore);
+    model_tell_removed(model, MODEL_BACKSTORE, backstore);
     (void)g_hash_table_remove(model->backstores_by_name, backstore->spec->name);
     (void)g_ptr_array_remove(model->backstores, backstore);
 }
@@ -866,7 +555,7 @@ model_remove_target(Model *model, ModelTarget *target)
             session->target = NULL;
     }
 
-    tell_removed(model, MODEL_TARGET, target);
+    model_tell_removed(model, MODEL_TARGET, target);
     (void)g_hash_table_remove(model->targets_by_name, target->spec->name);
     (void)g_ptr_array_remove(model->targets, target);
 }
@@ -893,7 +582,7 @@ model_remove_portal(Model *model, ModelPortal *portal)
 {
     ModelPortalGroup *group = portal->group;
 
-    tell_removed(model, MODEL_PORTAL, portal);
+    model_tell_removed(model, MODEL_PORTAL, portal);
     forget_portal(model, portal);
     (void)g_ptr_array_remove(group->portals, portal);
     model_changed(model, MODEL_PORTAL_GROUP, group);
@@ -905,7 +594,7 @@ model_remove_portal_group(Model *model, ModelPortalGroup *group)
     while (group->portals->len > 0)
         model_remove_portal(model, g_ptr_array_index(group->portals, group->portals->len - 1));
 
-    tell_removed(model, MODEL_PORTAL_GROUP, group);
+    model_tell_removed(model, MODEL_PORTAL_GROUP, group);
     (void)g_ptr_array_remove(model->portal_groups, group);
 }
 
@@ -914,7 +603,7 @@ model_add_initiator_group(Model *model, InitiatorGroupSpec *spec, InitiatorGroup
                           ModelOrigin origin)
 {
     ModelInitiatorGroup *group = g_new0(ModelInitiatorGroup, 1);
-    guint place = find_place(model->initiator_groups, compare_initiator_group, spec->name);
+    guint place = model_find_place(model->initiator_groups, compare_initiator_group, spec->name);
 
     g_assert(model_find_initiator_group(model, spec->name) == NULL);
 
@@ -922,14 +611,14 @@ model_add_initiator_group(Model *model, InitiatorGroupSpec *spec, InitiatorGroup
     group->saved = saved;
     group->origin = origin;
     g_ptr_array_insert(model->initiator_groups, (gint)place, group);
-    tell_added(model, MODEL_INITIATOR_GROUP, group);
+    model_tell_added(model, MODEL_INITIATOR_GROUP, group);
     return group;
 }
 
 void
 model_remove_initiator_group(Model *model, ModelInitiatorGroup *group)
 {
-    tell_removed(model, MODEL_INITIATOR_GROUP, group);
+    model_tell_removed(model, MODEL_INITIATOR_GROUP, group);
     (void)g_ptr_array_remove(model->initiator_groups, group);
 }
 
@@ -1008,76 +697,6 @@ model_set_problems(Model *model, char **problems)
     model_changed(model, MODEL_SERVICE, model);
 }
 
-ModelSession *
-model_session_new(guint16 tsih)
-{
-    ModelSession *session = g_new0(ModelSession, 1);
-
-    session->tsih = tsih;
-    session->connections = g_ptr_array_new_with_free_func(free_connection);
-    return session;
-}
-
-void
-model_take_session(Model *model, ModelSession *session)
-{
-    gpointer key = GUINT_TO_POINTER((guint)session->tsih);
-
-    g_assert(model_find_session(model, session->tsih) == NULL);
-
-    g_ptr_array_insert(model->sessions, (gint)find_place(model->sessions, compare_session, key),
-                       session);
-    (void)g_hash_table_insert(model->sessions_by_tsih, key, session);
-
-    tell_added(model, MODEL_SESSION, session);
-    for (guint i = 0; i < session->connections->len; i++) {
-        ModelConnection *connection = g_ptr_array_index(session->connections, i);
-
-        tell_added(model, MODEL_CONNECTION, connection);
-        if (connection->portal != NULL) {
-            connection->portal->n_connections++;
-            model_changed(model, MODEL_PORTAL, connection->portal);
-        }
-    }
-    if (session->target != NULL && !session->discovery) {
-        session->target->n_sessions++;
-        model_changed(model, MODEL_TARGET, session->target);
-    }
-    model_changed(model, MODEL_SERVICE, model);
-}
-
-static void
-remove_connection(Model *model, ModelConnection *connection)
-{
-    ModelPortal *portal = connection->portal;
-
-    tell_removed(model, MODEL_CONNECTION, connection);
-    (void)g_ptr_array_remove(connection->session->connections, connection);
-    if (portal != NULL) {
-        portal->n_connections--;
-        model_changed(model, MODEL_PORTAL, portal);
-    }
-}
-
-void
-model_remove_session(Model *model, ModelSession *session)
-{
-    ModelTarget *target = session->target;
-
-    while (session->connections->len > 0)
-        remove_connection(model,
-                          g_ptr_array_index(session->connections, session->connections->len - 1));
-
-    tell_removed(model, MODEL_SESSION, session);
-    if (target != NULL && !session->discovery) {
-        target->n_sessions--;
-        model_changed(model, MODEL_TARGET, target);
-    }
-    (void)g_hash_table_remove(model->sessions_by_tsih, GUINT_TO_POINTER((guint)session->tsih));
-    (void)g_ptr_array_remove(model->sessions, session);
-    model_changed(model, MODEL_SERVICE, model);
-}
-
 gboolean
 model_set_error(GError **where, const GError *error)
 {
@@ -1133,53 +752,4 @@ model_find_reserved(const Model *model, ModelKind kind, const char *name)
     g_autofree char *key = reserved_key(kind, name);
 
     return g_hash_table_lookup(model->reserved, key);
-}
-
-/* Whether one of @room identifiers from @port is one of the first @room of another target */
-static gboolean
-relative_port_is_used(const Model *model, guint16 port, guint room)
-{
-    for (guint i = 0; i < model->targets->len; i++) {
-        const ModelTarget *target = g_ptr_array_index(model->targets, i);
-        guint distance = ((guint)target->spec->relative_port + G_MAXUINT16 - port) % G_MAXUINT16;
-
-        if (distance < room || G_MAXUINT16 - distance < room)
-            return TRUE;
-    }
-    return FALSE;
-}
-
-/* 0: there is none */
-static guint16
-find_relative_port(const Model *model, guint64 start, guint room)
-{
-    for (guint64 i = 0; i < G_MAXUINT16; i++) {
-        guint16 port = (guint16)((start + i) % G_MAXUINT16 + 1);
-
-        if (!relative_port_is_used(model, port, room))
-            return port;
-    }
-    return 0;
-}
-
-guint16
-model_make_relative_port(const Model *model, const char *target_name)
-{
-    g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, target_name, -1);
-    static const guint rooms[] = { 256, 16, 1 };
-    guint64 start;
-    char word[5];
-
-    (void)g_strlcpy(word, digest, sizeof(word));
-    start = g_ascii_strtoull(word, NULL, 16);
-
-    /* With room for the tags of portal groups while there are few targets. 0 is reserved; with more
-     * targets than numbers the first choice must do. */
-    for (gsize i = 0; i < G_N_ELEMENTS(rooms); i++) {
-        guint16 port = find_relative_port(model, start, rooms[i]);
-
-        if (port != 0)
-            return port;
-    }
-    return (guint16)(start % G_MAXUINT16 + 1);
 }

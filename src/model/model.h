@@ -99,10 +99,13 @@ typedef struct ModelConnection ModelConnection;
 typedef struct ModelAcl ModelAcl;
 typedef struct ModelInitiatorGroup ModelInitiatorGroup;
 
-/* What may be seen of a CHAP account; empty names: there is none */
+/* What may be seen of CHAP accounts: names, as many of one as of the other; an empty mutual user: there
+ * is none. @user and @mutual_user are those of the first account; empty names: there is none. */
 typedef struct {
-    char *user;
-    char *mutual_user;
+    char **users;
+    char **mutual_users;
+    const char *user;
+    const char *mutual_user;
 } ModelAccount;
 
 /* How often a limit was reached since the service started, and when and by whom last */
@@ -345,8 +348,9 @@ void model_count_limit(Model *model, const char *name, guint64 n, gint64 wall_ti
                        const char *peer);
 void model_set_settings(Model *model, SettingsSpec *spec, SettingsSpec *saved, ModelOrigin origin);
 
-/* Either may be NULL. TRUE when that is a change. */
-gboolean model_set_account(ModelAccount *account, const char *user, const char *mutual_user);
+/* NULL-terminated, of the same length; copied. TRUE when that is a change. */
+gboolean model_set_account(ModelAccount *account, const char *const *users,
+                           const char *const *mutual_users);
 
 /* @error: NULL for none */
 void model_set_isns(Model *model, ModelIsns state, const char *error);
@@ -366,6 +370,10 @@ void model_remove_portal(Model *model, ModelPortal *portal);
 /* Takes @session and its connections, which are filled in */
 void model_take_session(Model *model, ModelSession *session);
 void model_remove_session(Model *model, ModelSession *session);
+
+/* One connection of a session that is there; @connection is taken */
+void model_take_connection(Model *model, ModelConnection *connection);
+void model_remove_connection(Model *model, ModelConnection *connection);
 ModelSession *model_session_new(guint16 tsih);
 
 /* Report a change that was made to the members directly */

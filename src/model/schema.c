@@ -19,6 +19,7 @@
 
 #include "model/access-state.h"
 #include "model/acl.h"
+#include "model/group-redirect.h"
 #include "model/spec.h"
 #include "util/address.h"
 #include "util/error.h"
@@ -169,6 +170,21 @@ check_announce(const char *text, GError **ret_error)
     return TRUE;
 }
 
+static gboolean
+check_group_redirects(const char *text, GError **ret_error)
+{
+    g_autoptr(GPtrArray) redirects = group_redirects_parse(text);
+
+    if (redirects == NULL)
+        return fail(ret_error, text, "a list of TAG=ADDR[:PORT][=permanent] by ascending tag");
+    for (guint i = 0; i < redirects->len; i++) {
+        if (!check_announce(((const GroupRedirect *)g_ptr_array_index(redirects, i))->address,
+                            ret_error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* HOST, HOST:PORT, or an address with or without port */
 static gboolean
 check_server(const char *text, GError **ret_error)
@@ -220,6 +236,25 @@ check_access_states(const char *text, GError **ret_error)
                 "transitioning");
 }
 
+typedef struct {
+    gsize size;          /* of the spec */
+    const char *section; /* what its group is called in key files; N stands for a number */
+} Scope;
+
+/* clang-format off */
+static const Scope scopes[SCHEMA_N] = {
+    [SCHEMA_BACKSTORE]       = { sizeof(BackstoreSpec), "Backstore" },
+    [SCHEMA_TARGET]          = { sizeof(TargetSpec), "Target" },
+    [SCHEMA_PARAMETER]       = { sizeof(TargetParameters), "Parameters" },
+    [SCHEMA_LUN]             = { sizeof(LunSpec), "Lun N" },
+    [SCHEMA_PORTAL_GROUP]    = { sizeof(PortalGroupSpec), "PortalGroup" },
+    [SCHEMA_PORTAL]          = { sizeof(PortalSpec), "Portal N" },
+    [SCHEMA_ACL]             = { sizeof(AclSpec), "Acl N" },
+    [SCHEMA_INITIATOR_GROUP] = { sizeof(InitiatorGroupSpec), "InitiatorGroup" },
+    [SCHEMA_SETTINGS]        = { sizeof(SettingsSpec), "Service" },
+};
+/* clang-format on */
+
 #define ROW_BACKSTORE(member) SCHEMA_BACKSTORE, G_STRUCT_OFFSET(BackstoreSpec, member)
 #define ROW_TARGET(member)    SCHEMA_TARGET, G_STRUCT_OFFSET(TargetSpec, member)
 #define ROW_PARAMETER(member) SCHEMA_PARAMETER, G_STRUCT_OFFSET(TargetParameters, member)
@@ -269,14 +304,15 @@ static const SchemaOption rows[] = {
     { ROW_TARGET(portal_groups),                  "PortalGroups",             "portal-groups",       SCHEMA_STRING,  "*",         0,    PATH_TEXT_MAX, check_groups,     FILE_ONLY, "Tags of the portal groups through which the target is reached, or * for every one" },
     { ROW_TARGET(redirect),                       "Redirect",                 "redirect",            SCHEMA_STRING,  "",          0,    64,           check_announce,    FILE_ONLY, "ADDR[:PORT] to which initiators that log in are sent; empty lets them in here" },
     { ROW_TARGET(redirect_permanent),             "RedirectPermanent",        "redirect-permanent",  SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              FILE_ONLY, "Tell them that the target has moved for good" },
+    { ROW_TARGET(group_redirects),                "GroupRedirects",           "group-redirects",     SCHEMA_STRING,  "",          0,    GROUP_REDIRECTS_TEXT_MAX, check_group_redirects, FILE_ONLY, "The same by portal group: TAG=ADDR[:PORT][=permanent] with a space between" },
     { ROW_TARGET(access_states),                  "AccessStates",             "access-states",       SCHEMA_STRING,  "",          0,    ACCESS_STATES_TEXT_MAX, check_access_states, FILE_ONLY, "Asymmetric access states of portal groups: TAG:STATE[:preferred] with a space between" },
 
     { ROW_PARAMETER(max_recv_data_segment_length), "MaxRecvDataSegmentLength", "MaxRecvDataSegmentLength", SCHEMA_UINT32, "1048576", 512, 1048576,    NULL,              BOTH,      "The most data bytes that an initiator may send in one PDU" },
     { ROW_PARAMETER(max_burst_length),            "MaxBurstLength",           "MaxBurstLength",      SCHEMA_UINT32,  "1048576",   512,  1048576,      NULL,              BOTH,      "The most data bytes of one sequence" },
     { ROW_PARAMETER(first_burst_length),          "FirstBurstLength",         "FirstBurstLength",    SCHEMA_UINT32,  "262144",    512,  1048576,      NULL,              BOTH,      "The most data bytes that come unasked with one command" },
     { ROW_PARAMETER(max_outstanding_r2t),         "MaxOutstandingR2T",        "MaxOutstandingR2T",   SCHEMA_UINT32,  "16",        1,    16,           NULL,              BOTH,      "How many requests for data may be open for one command" },
-    { ROW_PARAMETER(max_connections),             "MaxConnections",           "MaxConnections",      SCHEMA_UINT32,  "1",         1,    1,            NULL,              BOTH,      "How many connections a session may have" },
-    { ROW_PARAMETER(error_recovery_level),        "ErrorRecoveryLevel",       "ErrorRecoveryLevel",  SCHEMA_UINT32,  "0",         0,    0,            NULL,              BOTH,      "The highest error recovery level" },
+    { ROW_PARAMETER(max_connections),             "MaxConnections",           "MaxConnections",      SCHEMA_UINT32,  "4",         1,    8,            NULL,              BOTH,      "How many connections a session may have" },
+    { ROW_PARAMETER(error_recovery_level),        "ErrorRecoveryLevel",       "ErrorRecoveryLevel",  SCHEMA_UINT32,  "0",         0,    2,            NULL,              BOTH,      "The highest error recovery level that initiators may choose: at 1 PDUs that were lost are sent again, at 2 commands survive their connection too. Answers are kept until the initiator has acknowledged them" },
     { ROW_PARAMETER(default_time2wait),           "DefaultTime2Wait",         "DefaultTime2Wait",    SCHEMA_UINT32,  "2",         0,    3600,         NULL,              BOTH,      "Seconds that an initiator waits before it comes back" },
     { ROW_PARAMETER(default_time2retain),         "DefaultTime2Retain",       "DefaultTime2Retain",  SCHEMA_UINT32,  "20",        0,    3600,         NULL,              BOTH,      "Seconds that the tasks of a lost connection are kept" },
     { ROW_PARAMETER(initial_r2t),                 "InitialR2T",               "InitialR2T",          SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Whether data may only come when it was asked for" },
@@ -287,7 +323,7 @@ static const SchemaOption rows[] = {
     { ROW_PARAMETER(nop_interval),                "NopInterval",              "NopInterval",         SCHEMA_UINT32,  "15",        0,    3600,         NULL,              BOTH,      "Seconds of silence after which an initiator is asked whether it is there; 0 never asks" },
     { ROW_PARAMETER(nop_timeout),                 "NopTimeout",               "NopTimeout",          SCHEMA_UINT32,  "15",        1,    3600,         NULL,              BOTH,      "Seconds to wait for its answer before the connection is closed" },
     { ROW_PARAMETER(max_sessions),                "MaxSessions",              "MaxSessions",         SCHEMA_UINT32,  "0",         0,    65535,        NULL,              BOTH,      "Most sessions of the target; 0 is no limit" },
-    { ROW_PARAMETER(async_events),                "AsyncEvents",              "AsyncEvents",         SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Tell initiators at once, by asynchronous messages, when logical units, sizes, access states or mode parameters have changed; in any case they hear of it with their next command. Linux (open-iscsi) looks for logical units when these have changed and ignores the rest" },
+    { ROW_PARAMETER(async_events),                "AsyncEvents",              "AsyncEvents",         SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              BOTH,      "Tell initiators at once, by asynchronous messages, when logical units, sizes, access states or mode parameters have changed; in any case they hear of it with their next command. When MaxRecvDataSegmentLength has changed they are asked to negotiate. Linux (open-iscsi) looks for logical units when these have changed, logs in again when asked to negotiate, and ignores the rest" },
 
     { ROW_LUN(number),                            "Number",                   "number",              SCHEMA_UINT16,  "0",         0,    16383,        NULL,              SCHEMA_IDENTITY, "Logical unit number" },
     { ROW_LUN(backstore),                         "Backstore",                "backstore",           SCHEMA_STRING,  "",          1,    64,           name_check_object, IDENTITY,  "Name of the backstore it is made of" },
@@ -702,6 +738,34 @@ schema_copy(SchemaScope scope, gpointer to, gconstpointer from)
     }
 }
 
+gpointer
+schema_new(SchemaScope scope)
+{
+    gpointer spec = g_malloc0(scopes[scope].size);
+
+    schema_init(scope, spec);
+    return spec;
+}
+
+gpointer
+schema_dup(SchemaScope scope, gconstpointer spec)
+{
+    gpointer copy = g_malloc0(scopes[scope].size);
+
+    schema_copy(scope, copy, spec);
+    return copy;
+}
+
+void
+schema_free(SchemaScope scope, gpointer spec)
+{
+    if (spec == NULL)
+        return;
+
+    schema_clear(scope, spec);
+    g_free(spec);
+}
+
 gboolean
 schema_is_equal(SchemaScope scope, gconstpointer a, gconstpointer b)
 {
@@ -719,17 +783,6 @@ schema_is_equal(SchemaScope scope, gconstpointer a, gconstpointer b)
 char *
 schema_format_table(void)
 {
-    static const char *const scopes[SCHEMA_N] = {
-        [SCHEMA_BACKSTORE] = "Backstore",
-        [SCHEMA_TARGET] = "Target",
-        [SCHEMA_PARAMETER] = "Parameters",
-        [SCHEMA_LUN] = "Lun N",
-        [SCHEMA_PORTAL_GROUP] = "PortalGroup",
-        [SCHEMA_PORTAL] = "Portal N",
-        [SCHEMA_ACL] = "Acl N",
-        [SCHEMA_INITIATOR_GROUP] = "InitiatorGroup",
-        [SCHEMA_SETTINGS] = "Service",
-    };
     g_autoptr(GString) text = g_string_new(NULL);
     int last = -1;
 
@@ -737,7 +790,8 @@ schema_format_table(void)
         if ((rows[i].flags & SCHEMA_IN_FILE) == 0)
             continue;
         if ((int)rows[i].scope != last)
-            g_string_append_printf(text, "%s[%s]\n", last < 0 ? "" : "\n", scopes[rows[i].scope]);
+            g_string_append_printf(text, "%s[%s]\n", last < 0 ? "" : "\n",
+                                   scopes[rows[i].scope].section);
         last = (int)rows[i].scope;
         g_string_append_printf(text, "%s=%s\n    %s.\n", rows[i].key, rows[i].preset, rows[i].doc);
     }

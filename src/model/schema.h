@@ -73,6 +73,11 @@ void schema_clear(SchemaScope scope, gpointer spec);
 /* Copy every member that has a row; @to is overwritten, not cleared */
 void schema_copy(SchemaScope scope, gpointer to, gconstpointer from);
 
+/* The same for a spec that is on the heap; _free takes NULL. Members that have no row are zero. */
+gpointer schema_new(SchemaScope scope);
+gpointer schema_dup(SchemaScope scope, gconstpointer spec);
+void schema_free(SchemaScope scope, gpointer spec);
+
 gboolean schema_is_equal(SchemaScope scope, gconstpointer a, gconstpointer b);
 
 /**

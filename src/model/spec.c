@@ -43,9 +43,8 @@ set_text(char **where, const char *text)
 BackstoreSpec *
 backstore_spec_new(const char *type, const char *name)
 {
-    BackstoreSpec *spec = g_new0(BackstoreSpec, 1);
+    BackstoreSpec *spec = schema_new(SCHEMA_BACKSTORE);
 
-    schema_init(SCHEMA_BACKSTORE, spec);
     set_text(&spec->type, type);
     set_text(&spec->name, name);
     return spec;
@@ -54,20 +53,13 @@ backstore_spec_new(const char *type, const char *name)
 BackstoreSpec *
 backstore_spec_dup(const BackstoreSpec *spec)
 {
-    BackstoreSpec *copy = g_new0(BackstoreSpec, 1);
-
-    schema_copy(SCHEMA_BACKSTORE, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_BACKSTORE, spec);
 }
 
 void
 backstore_spec_free(BackstoreSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_BACKSTORE, spec);
-    g_free(spec);
+    schema_free(SCHEMA_BACKSTORE, spec);
 }
 
 static gboolean
@@ -169,9 +161,8 @@ backstore_spec_check(const BackstoreSpec *spec, GError **ret_error)
 LunSpec *
 lun_spec_new(guint16 number, const char *backstore)
 {
-    LunSpec *spec = g_new0(LunSpec, 1);
+    LunSpec *spec = schema_new(SCHEMA_LUN);
 
-    schema_init(SCHEMA_LUN, spec);
     spec->number = number;
     set_text(&spec->backstore, backstore);
     return spec;
@@ -180,20 +171,13 @@ lun_spec_new(guint16 number, const char *backstore)
 LunSpec *
 lun_spec_dup(const LunSpec *spec)
 {
-    LunSpec *copy = g_new0(LunSpec, 1);
-
-    schema_copy(SCHEMA_LUN, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_LUN, spec);
 }
 
 void
 lun_spec_free(LunSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_LUN, spec);
-    g_free(spec);
+    schema_free(SCHEMA_LUN, spec);
 }
 
 static void
@@ -211,9 +195,8 @@ free_acl(gpointer spec)
 TargetSpec *
 target_spec_new(const char *name)
 {
-    TargetSpec *spec = g_new0(TargetSpec, 1);
+    TargetSpec *spec = schema_new(SCHEMA_TARGET);
 
-    schema_init(SCHEMA_TARGET, spec);
     schema_init(SCHEMA_PARAMETER, &spec->parameters);
     set_text(&spec->name, name);
     spec->luns = g_ptr_array_new_with_free_func(free_lun);
@@ -224,9 +207,8 @@ target_spec_new(const char *name)
 TargetSpec *
 target_spec_dup(const TargetSpec *spec)
 {
-    TargetSpec *copy = g_new0(TargetSpec, 1);
+    TargetSpec *copy = schema_dup(SCHEMA_TARGET, spec);
 
-    schema_copy(SCHEMA_TARGET, copy, spec);
     schema_copy(SCHEMA_PARAMETER, &copy->parameters, &spec->parameters);
     copy->luns = g_ptr_array_new_with_free_func(free_lun);
     for (guint i = 0; i < spec->luns->len; i++)
@@ -243,11 +225,10 @@ target_spec_free(TargetSpec *spec)
     if (spec == NULL)
         return;
 
-    schema_clear(SCHEMA_TARGET, spec);
     schema_clear(SCHEMA_PARAMETER, &spec->parameters);
     g_ptr_array_unref(spec->luns);
     g_ptr_array_unref(spec->acls);
-    g_free(spec);
+    schema_free(SCHEMA_TARGET, spec);
 }
 
 LunSpec *
@@ -449,9 +430,8 @@ target_spec_check(const TargetSpec *spec, GError **ret_error)
 PortalSpec *
 portal_spec_new(const char *address, guint16 port)
 {
-    PortalSpec *spec = g_new0(PortalSpec, 1);
+    PortalSpec *spec = schema_new(SCHEMA_PORTAL);
 
-    schema_init(SCHEMA_PORTAL, spec);
     set_text(&spec->address, address);
     spec->port = port;
     return spec;
@@ -460,20 +440,13 @@ portal_spec_new(const char *address, guint16 port)
 PortalSpec *
 portal_spec_dup(const PortalSpec *spec)
 {
-    PortalSpec *copy = g_new0(PortalSpec, 1);
-
-    schema_copy(SCHEMA_PORTAL, copy, spec);
-    return copy;
+    return schema_dup(SCHEMA_PORTAL, spec);
 }
 
 void
 portal_spec_free(PortalSpec *spec)
 {
-    if (spec == NULL)
-        return;
-
-    schema_clear(SCHEMA_PORTAL, spec);
-    g_free(spec);
+    schema_free(SCHEMA_PORTAL, spec);
 }
 
 static void
@@ -485,9 +458,8 @@ free_portal(gpointer spec)
 PortalGroupSpec *
 portal_group_spec_new(guint16 tag)
 {
-    PortalGroupSpec *spec = g_new0(PortalGroupSpec, 1);
+    PortalGroupSpec *spec = schema_new(SCHEMA_PORTAL_GROUP);
 
-    schema_init(SCHEMA_PORTAL_GROUP, spec);
     spec->tag = tag;
     spec->portals = g_ptr_array_new_with_free_func(free_portal);
     return spec;
@@ -510,7 +482,7 @@ portal_group_spec_free(PortalGroupSpec *spec)
         return;
 
     g_ptr_array_unref(spec->portals);
-    g_free(spec);
+    schema_free(SCHEMA_PORTAL_GROUP, spec);
 }
 
 PortalSpec *

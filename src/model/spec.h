@@ -75,6 +75,7 @@ typedef struct {
     guint16 relative_port;       /* relative target port identifier; 0: made at creation */
     char *redirect;              /* ADDR[:PORT] where logins are sent, or empty */
     gboolean redirect_permanent; /* with redirect */
+    char *group_redirects;       /* see model/group-redirect.h */
     char *portal_groups; /* "*": every one; else tags in ascending order, "1 2 7"; "" for none */
     char *access_states; /* see model/access-state.h */
     TargetParameters parameters;

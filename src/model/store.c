@@ -213,6 +213,12 @@ put_file(const Store *store, const StoreJob *job, GError **ret_error)
         return TRUE;
     }
 
+    /* What is too large to be read again would be lost with the next start */
+    if (strlen(job->text) > FILE_SIZE_MAX) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
+                    "“%s” would have more than 1 MiB, which is the most", path);
+        return FALSE;
+    }
     if (!write_temporary(temporary, job->text, ret_error)) {
         (void)unlink(temporary);
         return FALSE;
@@ -371,11 +377,19 @@ list_directory(const char *path, GError **ret_error)
     }
 
     names = g_ptr_array_new_with_free_func(g_free);
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+    errno = 0;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
         g_ptr_array_add(names, g_strdup(entry->d_name));
+        errno = 0;
+    }
+    if (errno != 0) {
+        /* Half a folder is worse than none: what is missing would count as removed */
+        (void)fail_errno(ret_error, "read the directory", path);
+        g_clear_pointer(&names, g_ptr_array_unref);
+    }
     (void)closedir(directory);
-
-    g_ptr_array_sort(names, compare_strings);
+    if (names != NULL)
+        g_ptr_array_sort(names, compare_strings);
     return names;
 }
 

@@ -121,6 +121,8 @@ struct ScsiCommand {
     gboolean
         is_others_doing;  /* with @aborted: of another nexus, whether that is to be told or not */
     gboolean is_given_up; /* its own nexus has asked for a reset since: no response */
+    gboolean
+        is_spared; /* by the transport, before scsi_tmf_start(): was sent after that function */
     guint8 sense_length;
     guint8 sense[SCSI_SENSE_MAX];
     guint64

@@ -44,7 +44,8 @@ parse(const char *text, gsize size, guint8 *ret_mode, GError **ret_error)
         guint value = 0;
 
         is_right = record_take_number(&reader, names[i], 1, &value);
-        *ret_mode |= value != 0 ? MODE_BIT(i) : 0;
+        if (value != 0)
+            *ret_mode |= MODE_BIT(i);
     }
     is_right = is_right && record_is_at_end(&reader) && mode_bits_are_valid(*ret_mode);
     record_close(&reader);

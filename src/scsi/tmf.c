@@ -80,23 +80,39 @@ query_async_event(ScsiTmf *tmf, const NexusLun *nexus_lun)
     finish(tmf, TMF_SUCCEEDED);
 }
 
-/* Returns: how many commands have not ended yet */
+static ScsiCommand *
+find_concerned(const NexusLun *nexus_lun)
+{
+    list_foreach(link, &nexus_lun->tasks) {
+        ScsiCommand *command = list_entry(link, ScsiCommand, link);
+
+        if (!command->aborted && !command->is_spared && command->state != SCSI_STATE_DONE)
+            return command;
+    }
+
+    return NULL;
+}
+
+/* Returns: how many aborted commands have not ended yet */
 static guint
-abort_all_of(NexusLun *nexus_lun)
+abort_all_of(const NexusLun *nexus_lun)
 {
     ScsiCommand *command;
     guint n_waiting = 0;
 
-    while ((command = nexus_lun_find_live(nexus_lun)) != NULL)
+    /* From the start each time: the end of one may end others */
+    while ((command = find_concerned(nexus_lun)) != NULL)
         scsi_command_abort(command);
 
-    list_foreach(link, &nexus_lun->tasks)
-        n_waiting += list_entry(link, ScsiCommand, link)->state == SCSI_STATE_IO;
+    list_foreach(link, &nexus_lun->tasks) {
+        command = list_entry(link, ScsiCommand, link);
+        n_waiting += command->aborted && command->state == SCSI_STATE_IO;
+    }
     return n_waiting;
 }
 
 static void
-abort_task_set(ScsiTmf *tmf, NexusLun *nexus_lun)
+abort_task_set(ScsiTmf *tmf, const NexusLun *nexus_lun)
 {
     guint n_waiting = abort_all_of(nexus_lun);
 
@@ -144,14 +160,18 @@ on_reset_done(LuReset *reset)
 }
 
 /*
- * What the nexus has sent so far is what its reset concerns. A command that comes before the home
- * worker has passed the reset on is ended too, but its initiator has to hear of that.
+ * What the nexus had sent before is what its reset concerns. A command that was sent after it, or
+ * that comes before the home worker has passed the reset on, is ended too, but its initiator has to
+ * hear of that.
  */
 static void
 give_up_tasks(const NexusLun *nexus_lun)
 {
-    list_foreach(link, &nexus_lun->tasks)
-        list_entry(link, ScsiCommand, link)->is_given_up = TRUE;
+    list_foreach(link, &nexus_lun->tasks) {
+        ScsiCommand *command = list_entry(link, ScsiCommand, link);
+
+        command->is_given_up |= !command->is_spared;
+    }
 }
 
 static void

@@ -192,6 +192,20 @@ service_set_backstore_offline(Service *service, const char *name, gboolean offli
 }
 
 void
+service_flush_backstore(Service *service, const char *name, const ChangeOptions *options,
+                        ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "flush_backstore", name, 0, options, done, data);
+}
+
+void
+service_verify_backstore(Service *service, const char *name, const ChangeOptions *options,
+                         ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "verify_backstore", name, 0, options, done, data);
+}
+
+void
 service_set_backstore_read_only(Service *service, const char *name, gboolean read_only,
                                 const ChangeOptions *options, ServiceDoneFn done, gpointer data)
 {
@@ -365,7 +379,7 @@ service_cancel_job(Service *service, guint32 id, const ChangeOptions *options, S
 }
 
 void
-service_set_target_redirect(Service *service, const char *name, const char *address,
+service_set_target_redirect(Service *service, const char *name, guint16 tag, const char *address,
                             gboolean permanent, const ChangeOptions *options, ServiceDoneFn done,
                             gpointer data)
 {
@@ -436,6 +450,25 @@ service_set_acl_authentication(Service *service, const char *target_name, const 
 {
     (void)begin(service, "set_acl_authentication", acl_name, account->secret != NULL, options, done,
                 data);
+}
+
+void
+service_set_account(Service *service, const ServiceAccountOwner *owner,
+                    const ServiceAccount *account, const ChangeOptions *options, ServiceDoneFn done,
+                    gpointer data)
+{
+    g_autofree char *name =
+        g_strjoin("/", owner->target_name != NULL ? owner->target_name : "", owner->acl_name, NULL);
+
+    (void)begin(service, "set_account", name, account->user != NULL && account->secret != NULL,
+                options, done, data);
+}
+
+void
+service_remove_account(Service *service, const ServiceAccountOwner *owner, const char *user,
+                       const ChangeOptions *options, ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "remove_account", user, owner->acl_name != NULL, options, done, data);
 }
 
 void

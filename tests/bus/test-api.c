@@ -521,6 +521,25 @@ test_target_redirect(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_group_redirect(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    call(fixture, TARGET, "Target.SetRedirect",
+         g_variant_new_parsed("('192.0.2.7', true, {'portal-group':"
+                              " <objectpath '/org/lunport1/portal_groups/1'>})"));
+    assert_printed(fixture, TARGET, "Target.GroupRedirects", "[(uint16 1, '192.0.2.7', true)]");
+    assert_printed(fixture, TARGET, "Target.Redirect", "('', false)");
+    fails(fixture, TARGET, "Target.SetRedirect",
+          g_variant_new_parsed("('192.0.2.7', true, {'portal-group':"
+                               " <objectpath '/org/lunport1/portal_groups/9'>})"),
+          "NoSuchObject");
+    call(fixture, TARGET, "Target.SetRedirect",
+         g_variant_new_parsed("('', false, {'portal-group':"
+                              " <objectpath '/org/lunport1/portal_groups/1'>})"));
+    assert_printed(fixture, TARGET, "Target.GroupRedirects", "@a(qsb) []");
+}
+
+static void
 test_target_setters(Fixture *fixture, gconstpointer data)
 {
     create_target(fixture);
@@ -1087,6 +1106,26 @@ test_acl_errors(Fixture *fixture, gconstpointer data)
           ACL);
 }
 
+/* A refused login, from the wire to the bus */
+static void
+test_login_rejected(Fixture *fixture, gconstpointer data)
+{
+    const ModelPortalGroup *group = model_find_portal_group(service_get_model(fixture->service), 1);
+    const ModelPortal *portal = group->portals->pdata[0];
+    g_autoptr(Client) client = NULL;
+
+    create_target(fixture);
+    call(fixture, TARGET, "Target.Enable", only_options());
+    client = client_new(portal->port);
+    while (portal->n_accepted == 0)
+        (void)g_main_context_iteration(NULL, TRUE);
+    g_assert_cmphex(client_login(client, TARGET_NAME), ==, 0x0202);
+    harness_wait_signal(&fixture->harness, "Manager.LoginRejected " MANAGER " ('" TARGET_NAME "', "
+                                           "'iqn.2026-11.org.lunport:client', '127.0.0.1:*', 514, *"
+                                           "'cure': <'lunctl access allow " TARGET_NAME
+                                           " iqn.2026-11.org.lunport:client'>*");
+}
+
 static void
 test_initiator_group(Fixture *fixture, gconstpointer data)
 {
@@ -1136,6 +1175,48 @@ test_authentication(Fixture *fixture, gconstpointer data)
                    "lunport.key: see lunportd(8)']");
 }
 
+static GVariant *
+account_arguments(const char *user)
+{
+    return g_variant_new("(s@a{sv})", user, one_option("secret", g_variant_new_string(SECRET)));
+}
+
+/* The same methods for targets, rules and discovery */
+static void
+test_accounts(Fixture *fixture, gconstpointer data)
+{
+    create_target(fixture);
+    makes(fixture, TARGET, "Target.AddAcl", g_variant_new("(s@a{sv})", HOST, no_options()), ACL);
+    call(fixture, TARGET, "Target.SetAccount", account_arguments("one"));
+    call(fixture, TARGET, "Target.SetAccount",
+         g_variant_new_parsed("('two', {'secret': <%s>, 'mutual-user': <'m'>,"
+                              " 'mutual-secret': <'another one of the target'>})",
+                              SECRET));
+    assert_printed(fixture, TARGET, "Target.ChapAccounts", "[('one', ''), ('two', 'm')]");
+    assert_string(fixture, TARGET, "Target.AuthenticationMethod", "CHAP");
+    fails(fixture, TARGET, "Target.RemoveAccount",
+          g_variant_new("(s@a{sv})", "three", no_options()), "NoSuchObject");
+    call(fixture, TARGET, "Target.RemoveAccount", g_variant_new("(s@a{sv})", "one", no_options()));
+    assert_printed(fixture, TARGET, "Target.ChapAccounts", "[('two', 'm')]");
+
+    call(fixture, ACL, "Acl.SetAccount", account_arguments("a"));
+    call(fixture, ACL, "Acl.SetAccount", account_arguments("b"));
+    assert_printed(fixture, ACL, "Acl.ChapAccounts", "[('a', ''), ('b', '')]");
+    call(fixture, ACL, "Acl.RemoveAccount", g_variant_new("(s@a{sv})", "a", no_options()));
+    assert_printed(fixture, ACL, "Acl.ChapAccounts", "[('b', '')]");
+
+    call(fixture, MANAGER, "Manager.SetDiscoveryAccount", account_arguments("d"));
+    call(fixture, MANAGER, "Manager.SetDiscoveryAccount", account_arguments("e"));
+    assert_printed(fixture, MANAGER, "Manager.DiscoveryAccounts", "[('d', ''), ('e', '')]");
+    assert_string(fixture, MANAGER, "Manager.DiscoveryAuthentication", "CHAP");
+    call(fixture, MANAGER, "Manager.RemoveDiscoveryAccount",
+         g_variant_new("(s@a{sv})", "d", no_options()));
+    assert_printed(fixture, MANAGER, "Manager.DiscoveryAccounts", "[('e', '')]");
+    fails(fixture, MANAGER, "Manager.SetDiscoveryAccount", account_arguments(""),
+          "InvalidArgument");
+    assert_no_secret(fixture);
+}
+
 #define ADD(name, function) g_test_add("/bus/api/" name, Fixture, NULL, set_up, function, tear_down)
 
 int
@@ -1176,10 +1257,13 @@ main(int argc, char **argv)
     ADD("log-control", test_log_control);
     ADD("acl", test_acl);
     ADD("acl-errors", test_acl_errors);
+    ADD("accounts", test_accounts);
+    ADD("login-rejected", test_login_rejected);
     ADD("initiator-group", test_initiator_group);
     ADD("authentication", test_authentication);
     ADD("request-logout", test_request_logout);
     ADD("target-drain", test_target_drain);
     ADD("target-redirect", test_target_redirect);
+    ADD("group-redirect", test_group_redirect);
     return g_test_run();
 }

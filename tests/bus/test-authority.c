@@ -420,6 +420,23 @@ test_details_of_what_is_created(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(fixture->polkit.n_asked, ==, 3);
 }
 
+/* A rule that allows a folder is not led out of it, neither at once nor later */
+static void
+test_details_of_a_medium(Fixture *fixture, gconstpointer data)
+{
+    if (must_skip())
+        return;
+
+    polkit_up(fixture, ANSWER_YES);
+    assert_outcome(fixture, MANAGER, "org.lunport1.Manager.CreateBackstore",
+                   "('file', 'disk', {'path': <'/srv/../etc//x'>, 'device-type': <'cdrom'>})",
+                   FALSE, "ok");
+    assert_outcome(fixture, "/org/lunport1/backstores/disk", "org.lunport1.Backstore.LoadMedium",
+                   "('/srv/./../etc//y', @a{sv} {})", FALSE, "ok");
+    assert_detail(fixture, "medium", "/etc/y");
+    assert_detail(fixture, "path", "/etc/x");
+}
+
 static void
 test_details_of_a_session(Fixture *fixture, gconstpointer data)
 {
@@ -790,6 +807,7 @@ main(int argc, char **argv)
     ADD("failing-authority-is-a-refusal", test_failing_authority_is_a_refusal);
     ADD("question", test_question);
     ADD("details-of-what-is-created", test_details_of_what_is_created);
+    ADD("details-of-a-medium", test_details_of_a_medium);
     ADD("details-of-a-session", test_details_of_a_session);
     ADD("arguments-come-first", test_arguments_come_first);
     ADD("open-question-stops-nobody", test_open_question_stops_nobody);

@@ -163,6 +163,28 @@ test_parameters(void)
     g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
 }
 
+/* In the message that came in, whether the options are good or not */
+static void
+test_secrets_are_wiped(void)
+{
+    static const OptionRow secret_rows[] = { { "mutual-secret", "s" }, { NULL, NULL } };
+    static const OptionTable secret_table = { .rows = secret_rows };
+    static const char *const texts[] = { "{'mutual-secret': <'hidden'>}",
+                                         "{'mutual-secret': <'hidden'>, 'other': <1>}" };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GVariant) values =
+            g_variant_ref_sink(g_variant_parse(G_VARIANT_TYPE_VARDICT, texts[i], NULL, NULL, NULL));
+        Options options = { 0 };
+        const char *secret;
+
+        g_assert_cmpint(options_parse(values, &secret_table, &options, NULL), ==, i == 0);
+        options_clear(&options);
+        g_assert_true(g_variant_lookup(values, "mutual-secret", "&s", &secret));
+        g_assert_cmpstr(secret, ==, "");
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -179,5 +201,6 @@ main(int argc, char **argv)
     g_test_add_func("/bus/options/schema-refuses-identity", test_schema_refuses_identity);
     g_test_add_func("/bus/options/schema-judges-values", test_schema_judges_values);
     g_test_add_func("/bus/options/parameters", test_parameters);
+    g_test_add_func("/bus/options/secrets-are-wiped", test_secrets_are_wiped);
     return g_test_run();
 }

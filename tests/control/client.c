@@ -11,11 +11,13 @@
 
 #include "util/bytes.h"
 
-#define BHS_SIZE          48
-#define TIMEOUT_SECONDS   60
-#define OP_SCSI_RESPONSE  0x21
-#define OP_LOGIN_RESPONSE 0x23
-#define OP_DATA_IN        0x25
+#define BHS_SIZE           48
+#define TIMEOUT_SECONDS    60
+#define OP_SCSI_RESPONSE   0x21
+#define OP_LOGIN_RESPONSE  0x23
+#define OP_DATA_IN         0x25
+#define OP_LOGOUT_RESPONSE 0x26
+#define OP_ASYNC_MESSAGE   0x32
 
 Client *
 client_new(guint16 port)
@@ -97,15 +99,18 @@ receive_pdu(Client *client, guint8 *bhs)
 guint16
 client_login(Client *client, const char *target)
 {
-    static const char keys[] = "InitiatorName=iqn.2026-11.org.lunport:client%cSessionType=Normal%c"
-                               "TargetName=%s%cHeaderDigest=None%cDataDigest=None%c";
+    static const char keys[] = "InitiatorName=iqn.2026-11.org.lunport:client%cSessionType=%s%c"
+                               "%s%s%cHeaderDigest=None%cDataDigest=None%c%s";
     guint8 bhs[BHS_SIZE] = { 0x43, 0x87 };
     g_autofree char *text = NULL;
     g_autofree guint8 *data = NULL;
     gsize size = 0;
 
     /* Values end in NUL, which printf cannot count */
-    text = g_strdup_printf(keys, '\n', '\n', target, '\n', '\n', '\n');
+    text = g_strdup_printf(
+        keys, '\n', target != NULL ? "Normal" : "Discovery", '\n',
+        target != NULL ? "TargetName=" : "InitiatorAlias=", target != NULL ? target : "-", '\n',
+        '\n', '\n', client->tsih == 0 && target != NULL ? "MaxConnections=4\n" : "");
     size = strlen(text);
     data = g_malloc0(size + 4);
     for (gsize i = 0; i < size; i++)
@@ -113,6 +118,8 @@ client_login(Client *client, const char *target)
 
     put_be24(bhs + 5, (guint32)size);
     bhs[8] = 0x80; /* ISID: random */
+    put_be16(bhs + 14, client->tsih);
+    put_be16(bhs + 20, client->cid);
     put_be32(bhs + 16, ++client->itt);
     put_be32(bhs + 24, client->cmd_sn = 1);
     if (!send_all(client, bhs, BHS_SIZE) || !send_all(client, data, (gsize)round_up(size, 4)) ||
@@ -121,6 +128,8 @@ client_login(Client *client, const char *target)
 
     g_assert_cmphex(bhs[0] & 0x3f, ==, OP_LOGIN_RESPONSE);
     client->exp_stat_sn = get_be32(bhs + 24) + 1;
+    if (get_be16(bhs + 36) == 0)
+        client->tsih = get_be16(bhs + 14);
     return get_be16(bhs + 36);
 }
 
@@ -261,6 +270,31 @@ client_settle(Client *client, guint16 lun)
             break;
     }
     return status;
+}
+
+int
+client_wait_event(Client *client)
+{
+    guint8 bhs[BHS_SIZE];
+
+    if (!receive_pdu(client, bhs))
+        return -1;
+
+    g_assert_cmphex(bhs[0] & 0x3f, ==, OP_ASYNC_MESSAGE);
+    client->exp_stat_sn = get_be32(bhs + 24) + 1;
+    return bhs[36];
+}
+
+gboolean
+client_log_out(Client *client)
+{
+    guint8 bhs[BHS_SIZE] = { 0x46, 0x80 };
+
+    put_be32(bhs + 16, ++client->itt);
+    put_be32(bhs + 24, client->cmd_sn);
+    put_be32(bhs + 28, client->exp_stat_sn);
+    return send_all(client, bhs, BHS_SIZE) && receive_pdu(client, bhs) &&
+           (bhs[0] & 0x3f) == OP_LOGOUT_RESPONSE && bhs[2] == 0;
 }
 
 gboolean

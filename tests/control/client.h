@@ -15,6 +15,8 @@ typedef struct {
     guint32 cmd_sn;
     guint32 exp_stat_sn;
     guint32 itt;
+    guint16 tsih; /* of the session to be joined, 0: a new one; then the session's */
+    guint16 cid;
     guint32 sense; /* of the last command: key << 16 | ASC << 8 | ASCQ, 0: none */
 } Client;
 
@@ -22,7 +24,7 @@ typedef struct {
 Client *client_new(guint16 port);
 void client_free(Client *client);
 
-/* Login to a normal session with @target. Returns the status class and detail; 0xffff: the connection was closed. */
+/* Login to a normal session with @target, or NULL: to a discovery session. Returns the status class and detail; 0xffff: the connection was closed. */
 guint16 client_login(Client *client, const char *target);
 
 /* SCSI status of a command without data, or -1 when the connection was closed */
@@ -55,6 +57,12 @@ int client_flush(Client *client, guint16 lun);
 
 /* TEST UNIT READY until unit attentions are over */
 int client_settle(Client *client, guint16 lun);
+
+/* The event of the next PDU, which is an asynchronous message; or -1 when the connection was closed */
+int client_wait_event(Client *client);
+
+/* Close the session; TRUE when that was answered */
+gboolean client_log_out(Client *client);
 
 /* TRUE when the other side closes */
 gboolean client_wait_closed(Client *client);

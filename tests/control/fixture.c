@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/error.h"
 
@@ -79,6 +80,8 @@ fixture_start(Fixture *fixture)
 
     fixture->service = service_new(&config, &error);
     g_assert_no_error(error);
+    if (fixture->before_start != NULL)
+        fixture->before_start(fixture);
     service_start(fixture->service, fixture_on_done, fixture);
     fixture_finish(fixture);
     group = model_find_portal_group(service_get_model(fixture->service), 1);
@@ -215,10 +218,44 @@ fixture_read(Fixture *fixture, const char *directory, const char *leaf)
     return text;
 }
 
+Client *
+fixture_connect(Fixture *fixture)
+{
+    const ModelPortal *portal =
+        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
+    guint64 before = portal->n_accepted;
+    Client *client = client_new(fixture->port);
+
+    while (portal->n_accepted == before)
+        (void)g_main_context_iteration(NULL, TRUE);
+    return client;
+}
+
 void
 fixture_write(const char *directory, const char *leaf, const char *text)
 {
     g_autofree char *path = g_build_filename(directory, leaf, NULL);
 
     g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+/* A link to itself cannot be opened by anybody, whoever runs the test */
+void
+fixture_hide(Fixture *fixture, const char *directory)
+{
+    g_autofree char *path = g_build_filename(fixture->state_dir, directory, NULL);
+    g_autofree char *aside = g_strconcat(path, ".aside", NULL);
+
+    g_assert_cmpint(g_rename(path, aside), ==, 0);
+    g_assert_cmpint(symlink(directory, path), ==, 0);
+}
+
+void
+fixture_show(Fixture *fixture, const char *directory)
+{
+    g_autofree char *path = g_build_filename(fixture->state_dir, directory, NULL);
+    g_autofree char *aside = g_strconcat(path, ".aside", NULL);
+
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    g_assert_cmpint(g_rename(aside, path), ==, 0);
 }

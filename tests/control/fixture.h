@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "client.h"
 #include "control/service.h"
 
 /*
@@ -13,11 +14,16 @@
 
 #define TARGET "iqn.2026-11.org.lunport:t"
 
-typedef struct {
+typedef struct Fixture Fixture;
+
+struct Fixture {
     char *base;
     char *state_dir;
     char *config_dir;
     char *credentials_dir; /* NULL: none; in effect with the next start */
+
+    /* NULL, or called when the next service is there and has not begun */
+    void (*before_start)(Fixture *fixture);
     Service *service;
     guint16 port;
 
@@ -28,7 +34,7 @@ typedef struct {
 
     /* what the options of operations are set to */
     ChangeOptions options;
-} Fixture;
+};
 
 void fixture_set_up(Fixture *fixture, gconstpointer data);
 void fixture_tear_down(Fixture *fixture, gconstpointer data);
@@ -57,6 +63,9 @@ void fixture_add_lun(Fixture *fixture, const char *backstore, gint32 number);
 ModelTarget *fixture_get_target(Fixture *fixture);
 ModelBackstore *fixture_get_backstore(Fixture *fixture, const char *name);
 
+/* A client whose connection has been accepted, so that it needs nothing of the main loop */
+Client *fixture_connect(Fixture *fixture);
+
 /* A port that nobody has just now */
 guint16 fixture_free_port(const Fixture *fixture);
 
@@ -64,3 +73,7 @@ guint16 fixture_free_port(const Fixture *fixture);
 char *fixture_read(Fixture *fixture, const char *directory,
                    const char *leaf); /* NULL: there is none */
 void fixture_write(const char *directory, const char *leaf, const char *text);
+
+/* Nobody can read a folder of the state directory, and it is there again as it was */
+void fixture_hide(Fixture *fixture, const char *directory);
+void fixture_show(Fixture *fixture, const char *directory);

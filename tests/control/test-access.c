@@ -3,7 +3,9 @@
 
 /* Asymmetric access states: of the administrator, of initiators, over restarts */
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "fixture.h"
@@ -26,13 +28,8 @@ set_up_disk(Fixture *fixture)
 static Client *
 log_in(Fixture *fixture)
 {
-    const ModelPortal *portal =
-        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
+    Client *client = fixture_connect(fixture);
 
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     return client;
 }
@@ -161,6 +158,34 @@ test_explicit(Fixture *fixture, gconstpointer data)
     assert_sense(client, 0);
 }
 
+/* An initiator changes states as often as it likes, and the journal hears of some of it */
+static void
+test_explicit_is_logged_with_measure(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *log = g_build_filename(fixture->base, "log", NULL);
+    g_autofree char *text = NULL;
+    g_autoptr(Client) client = NULL;
+    int before = dup(STDERR_FILENO);
+    FILE *file = fopen(log, "w");
+    guint n = 0;
+
+    set_up_disk(fixture);
+    client = log_in(fixture);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+    g_assert_cmpint(dup2(fileno(file), STDERR_FILENO), ==, STDERR_FILENO);
+    for (guint i = 0; i < 30; i++)
+        g_assert_cmphex(set_group(client, i % 2), ==, 0);
+    g_assert_cmpint(dup2(before, STDERR_FILENO), ==, STDERR_FILENO);
+    (void)close(before);
+    (void)fclose(file);
+
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    for (const char *p = text; (p = strstr(p, "SET TARGET PORT GROUPS")) != NULL; p++)
+        n++;
+    g_assert_cmpuint(n, >, 0);
+    g_assert_cmpuint(n, <=, 10);
+}
+
 static gboolean
 has_no_sessions(Fixture *fixture)
 {
@@ -191,6 +216,8 @@ main(int argc, char **argv)
     fixture_add("/control/access/not-persistent", test_not_persistent);
     fixture_add("/control/access/refusals", test_refusals);
     fixture_add("/control/access/explicit", test_explicit);
+    fixture_add("/control/access/explicit-is-logged-with-measure",
+                test_explicit_is_logged_with_measure);
     fixture_add("/control/access/explicit-while-sessions-end", test_explicit_while_sessions_end);
     return g_test_run();
 }

@@ -31,22 +31,22 @@ set_up_target(Fixture *fixture)
 }
 
 static guint16
-log_in(Fixture *fixture, Client **ret_client)
+log_in_to(Fixture *fixture, const char *target, Client **ret_client)
 {
-    const ModelPortal *portal =
-        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
-    guint16 status;
+    Client *client = fixture_connect(fixture);
+    guint16 status = client_login(client, target);
 
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
-    status = client_login(client, TARGET);
     if (ret_client != NULL)
         *ret_client = client;
     else
         client_free(client);
     return status;
+}
+
+static guint16
+log_in(Fixture *fixture, Client **ret_client)
+{
+    return log_in_to(fixture, TARGET, ret_client);
 }
 
 static AclSpec *
@@ -341,6 +341,129 @@ test_reflection(Fixture *fixture, gconstpointer data)
 }
 
 static void
+set_account(Fixture *fixture, const char *acl_name, const char *user, const char *secret)
+{
+    const ServiceAccountOwner owner = { TARGET, acl_name };
+    const ServiceAccount account = { user, secret, NULL, NULL };
+
+    service_set_account(fixture->service, &owner, &account, &fixture->options, fixture_on_done,
+                        fixture);
+}
+
+static void
+remove_account(Fixture *fixture, const char *acl_name, const char *user)
+{
+    const ServiceAccountOwner owner = { TARGET, acl_name };
+
+    service_remove_account(fixture->service, &owner, user, &fixture->options, fixture_on_done,
+                           fixture);
+}
+
+/* @acl_name: NULL: of the target */
+static void
+assert_users(Fixture *fixture, const char *acl_name, const char *wanted)
+{
+    const ModelAcl *acl = acl_name != NULL ? get_rule(fixture, acl_name) : NULL;
+    const ModelAccount *account =
+        acl != NULL ? &acl->account : &fixture_get_target(fixture)->account;
+    g_autofree char *users = g_strjoinv(" ", account->users);
+
+    g_assert_cmpstr(users, ==, wanted);
+}
+
+static void
+test_several_accounts(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount which = { .secret = "the secret of nobody" };
+    const ServiceAccount second = { .user = "second", .secret = "the next of the second" };
+
+    set_up_target(fixture);
+    add_chap_rule(fixture, CLIENT_NAME);
+    set_account(fixture, CLIENT_NAME, "second", "the secret of the second");
+    fixture_finish(fixture);
+    set_account(fixture, NULL, "of-target", "the secret of the target's");
+    fixture_finish(fixture);
+    set_account(fixture, NULL, "another", "the secret of another");
+    fixture_finish(fixture);
+    g_assert_cmpstr(fixture_get_target(fixture)->spec->authentication, ==, "CHAP");
+
+    fixture_restart(fixture);
+    assert_users(fixture, CLIENT_NAME, "user second");
+    assert_users(fixture, NULL, "of-target another");
+
+    /* Of several one must be named, and only that one changes */
+    service_set_acl_authentication(fixture->service, TARGET, CLIENT_NAME, NULL, &which,
+                                   &fixture->options, fixture_on_done, fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    service_set_acl_authentication(fixture->service, TARGET, CLIENT_NAME, NULL, &second,
+                                   &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    assert_users(fixture, CLIENT_NAME, "user second");
+}
+
+static void
+test_remove_accounts(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *secrets = NULL;
+
+    set_up_target(fixture);
+    add_chap_rule(fixture, CLIENT_NAME);
+    set_account(fixture, CLIENT_NAME, "second", "the secret of the second");
+    fixture_finish(fixture);
+    remove_account(fixture, CLIENT_NAME, "third");
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+    remove_account(fixture, CLIENT_NAME, "user");
+    fixture_finish(fixture);
+    fixture_restart(fixture);
+    assert_users(fixture, CLIENT_NAME, "second");
+
+    remove_account(fixture, CLIENT_NAME, "second");
+    fixture_finish(fixture);
+    assert_users(fixture, CLIENT_NAME, "");
+    g_assert_cmpstr(model_acl_spec(get_rule(fixture, CLIENT_NAME))->authentication, ==, "CHAP");
+    g_assert_cmphex(log_in(fixture, NULL), ==, REFUSED_PROOF);
+    secrets = fixture_read(fixture, "secrets", TARGET);
+    g_assert_null(secrets);
+}
+
+/* An account of this run does not get into the file with another, nor out of it */
+static void
+test_runtime_accounts(Fixture *fixture, gconstpointer data)
+{
+    set_up_target(fixture);
+    set_account(fixture, NULL, "kept", "the secret that is kept");
+    fixture_finish(fixture);
+    fixture->options.persist = FALSE;
+    set_account(fixture, NULL, "passing", "the secret of today");
+    fixture_finish(fixture);
+    remove_account(fixture, NULL, "kept");
+    fixture_finish(fixture);
+    fixture->options.persist = TRUE;
+    set_account(fixture, NULL, "later", "another secret, kept");
+    fixture_finish(fixture);
+    assert_users(fixture, NULL, "passing later");
+
+    fixture_restart(fixture);
+    assert_users(fixture, NULL, "kept later");
+}
+
+/* A rule in the place of another has its own accounts only */
+static void
+test_replaced_accounts(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount account = { "fresh", SECRET, NULL, NULL };
+    g_autoptr(AclSpec) spec = rule_for(CLIENT_NAME);
+
+    set_up_target(fixture);
+    add_chap_rule(fixture, CLIENT_NAME);
+    set_account(fixture, CLIENT_NAME, "second", "the secret of the second");
+    fixture_finish(fixture);
+    start_add(fixture, spec, &account, SERVICE_ACL_REPLACE);
+    fixture_finish(fixture);
+    assert_users(fixture, CLIENT_NAME, "fresh");
+}
+
+static void
 test_removed_secret(Fixture *fixture, gconstpointer data)
 {
     const ServiceAccount nothing = { .secret = "" };
@@ -549,6 +672,25 @@ test_group_in_use(Fixture *fixture, gconstpointer data)
     g_assert_null(model_find_initiator_group(service_get_model(fixture->service), "g"));
 }
 
+/* The rule comes back with the next start, and one that denies must not fit nobody then */
+static void
+test_group_in_use_by_a_file(Fixture *fixture, gconstpointer data)
+{
+    set_up_target(fixture);
+    create_group(fixture, "g", OTHER);
+    fixture_finish(fixture);
+    add_group_rule(fixture, "g");
+    fixture_finish(fixture);
+    fixture->options.persist = FALSE;
+    service_delete_acl(fixture->service, TARGET, "@g", FALSE, &fixture->options, fixture_on_done,
+                       fixture);
+    fixture_finish(fixture);
+    fixture->options.persist = TRUE;
+    service_delete_initiator_group(fixture->service, "g", &fixture->options, fixture_on_done,
+                                   fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_IN_USE);
+}
+
 /*
  * What holds for all
  */
@@ -580,6 +722,93 @@ test_settings(Fixture *fixture, gconstpointer data)
                                          fixture_on_done, fixture);
     fixture_finish(fixture);
     g_assert_cmpstr(service_get_model(fixture->service)->discovery_account.user, ==, "");
+}
+
+/* Nothing can be put in the place of the file of @owner's secrets any more */
+static char *
+block_secrets(Fixture *fixture, const char *owner)
+{
+    char *path = g_build_filename(fixture->state_dir, "secrets", owner, NULL);
+    g_autofree char *inside = g_build_filename(path, "inside", NULL);
+
+    (void)g_unlink(path);
+    g_assert_cmpint(g_mkdir_with_parents(inside, 0700), ==, 0);
+    return path;
+}
+
+static void
+unblock_secrets(const char *path)
+{
+    g_autofree char *inside = g_build_filename(path, "inside", NULL);
+
+    g_assert_cmpint(g_rmdir(inside), ==, 0);
+    g_assert_cmpint(g_rmdir(path), ==, 0);
+}
+
+/* What the model says holds, also when the file of the account that goes could not be removed */
+static void
+test_discovery_without_file(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount account = { "user", SECRET, NULL, NULL };
+    g_autofree char *path = NULL;
+
+    service_set_discovery_authentication(fixture->service, "CHAP", &account, &fixture->options,
+                                         fixture_on_done, fixture);
+    fixture_finish(fixture);
+    g_assert_cmphex(log_in_to(fixture, NULL, NULL), ==, REFUSED_PROOF);
+    path = block_secrets(fixture, "discovery");
+    service_set_discovery_authentication(fixture->service, "None", NULL, &fixture->options,
+                                         fixture_on_done, fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_STORAGE_ERROR);
+    g_assert_cmpstr(service_get_model(fixture->service)->settings->discovery_authentication, ==,
+                    "None");
+    g_assert_cmphex(log_in_to(fixture, NULL, NULL), ==, 0);
+    unblock_secrets(path);
+}
+
+/* A key that is there and no good is no reason to store secrets without one */
+static void
+test_unusable_key(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount account = { "user", SECRET, NULL, NULL };
+    g_autofree char *secrets = NULL;
+
+    set_up_target(fixture);
+    set_key(fixture, "too short");
+    g_assert_cmpuint(g_strv_length(service_get_model(fixture->service)->problems), ==, 1);
+    set_target_method(fixture, "CHAP", &account);
+    fixture_finish_with(fixture, LUNPORT_ERROR_STORAGE_ERROR);
+    secrets = fixture_read(fixture, "secrets", TARGET);
+    g_assert_null(secrets);
+    g_assert_cmpstr(fixture_get_target(fixture)->spec->authentication, ==, "None");
+
+    fixture->options.persist = FALSE;
+    set_target_method(fixture, "CHAP", &account);
+    fixture_finish(fixture);
+}
+
+static void
+hide_secrets(Fixture *fixture)
+{
+    fixture_hide(fixture, "secrets");
+}
+
+/* While it is not known what accounts there are, none is written over */
+static void
+test_unreadable_folder(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount account = { "user", SECRET, NULL, NULL };
+
+    set_up_target(fixture);
+    add_chap_rule(fixture, OTHER);
+    fixture->before_start = hide_secrets;
+    fixture_restart(fixture);
+    fixture->before_start = NULL;
+    fixture_show(fixture, "secrets");
+    set_target_method(fixture, "CHAP", &account);
+    fixture_finish_with(fixture, LUNPORT_ERROR_STORAGE_ERROR);
+    fixture_restart(fixture);
+    g_assert_cmpstr(get_rule(fixture, OTHER)->account.user, ==, "user");
 }
 
 /* The words that the model accepts are those that the data plane knows */
@@ -712,6 +941,10 @@ main(int argc, char **argv)
     fixture_add("/control/acl/account-goes-with-rule", test_account_goes_with_rule);
     fixture_add("/control/acl/target-account", test_target_account);
     fixture_add("/control/acl/refused-accounts", test_refused_accounts);
+    fixture_add("/control/acl/several-accounts", test_several_accounts);
+    fixture_add("/control/acl/remove-accounts", test_remove_accounts);
+    fixture_add("/control/acl/runtime-accounts", test_runtime_accounts);
+    fixture_add("/control/acl/replaced-accounts", test_replaced_accounts);
     fixture_add("/control/acl/reflection", test_reflection);
     fixture_add("/control/acl/removed-secret", test_removed_secret);
     fixture_add("/control/acl/runtime-secret", test_runtime_secret);
@@ -721,7 +954,11 @@ main(int argc, char **argv)
     fixture_add("/control/acl/forgotten", test_forgotten);
     fixture_add("/control/acl/group", test_group);
     fixture_add("/control/acl/group-in-use", test_group_in_use);
+    fixture_add("/control/acl/group-in-use-by-a-file", test_group_in_use_by_a_file);
     fixture_add("/control/acl/settings", test_settings);
+    fixture_add("/control/acl/discovery-without-file", test_discovery_without_file);
+    fixture_add("/control/acl/unusable-key", test_unusable_key);
+    fixture_add("/control/acl/unreadable-folder", test_unreadable_folder);
     fixture_add("/control/acl/config-files", test_config_files);
     fixture_add("/control/acl/reload", test_reload);
     fixture_add("/control/acl/rejection", test_rejection);

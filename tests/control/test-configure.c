@@ -128,6 +128,37 @@ test_reload_adds_and_changes(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(fixture_get_target(fixture)->state, ==, TARGET_DISABLED);
 }
 
+/* A portal that stays is told by another address; the socket is the same */
+static void
+test_reload_changes_the_announced_address(Fixture *fixture, gconstpointer data)
+{
+    static const char text[] = "[PortalGroup]\nTag=7\n"
+                               "[Portal 1]\nAddress=127.0.0.1\nPort=%u\n%s";
+    guint16 port = fixture_free_port(fixture);
+    g_autofree char *before = g_strdup_printf(text, port, "AnnounceAddress=192.0.2.7\n");
+    g_autofree char *after = g_strdup_printf(text, port, "AnnounceAddress=192.0.2.8:3261\n");
+    g_autofree char *without = g_strdup_printf(text, port, "");
+    const ModelPortal *portal;
+
+    fixture_write(fixture->config_dir, "g.conf", before);
+    reload(fixture);
+    fixture_finish(fixture);
+    portal = model_find_portal(service_get_model(fixture->service), "127.0.0.1", port);
+    g_assert_nonnull(portal);
+    g_assert_cmpstr(portal->announce, ==, "192.0.2.7");
+    fixture_write(fixture->config_dir, "g.conf", after);
+    reload(fixture);
+    fixture_finish(fixture);
+    g_assert_true(portal ==
+                  model_find_portal(service_get_model(fixture->service), "127.0.0.1", port));
+    g_assert_cmpstr(portal->announce, ==, "192.0.2.8:3261");
+    g_assert_cmpint(portal->state, ==, PORTAL_LISTENING);
+    fixture_write(fixture->config_dir, "g.conf", without);
+    reload(fixture);
+    fixture_finish(fixture);
+    g_assert_cmpstr(portal->announce, ==, "");
+}
+
 static void
 test_reload_with_a_bad_file_changes_nothing(Fixture *fixture, gconstpointer data)
 {
@@ -224,11 +255,7 @@ test_missing_file_comes_back(Fixture *fixture, gconstpointer data)
                    LUNPORT_ERROR_STORAGE_NOT_FOUND);
     g_assert_false(model_find_lun(fixture_get_target(fixture), 0)->is_online);
 
-    client = client_new(fixture->port);
-    while (((const ModelPortal *)model_find_portal(service_get_model(fixture->service), "127.0.0.1",
-                                                   fixture->port))
-               ->n_accepted == 0)
-        (void)g_main_context_iteration(NULL, TRUE);
+    client = fixture_connect(fixture);
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     fixture_wait(fixture, is_accepted);
     g_assert_cmpint(client_settle(client, 1), ==, 0);
@@ -266,7 +293,7 @@ test_parameters_fit_the_key_table(void)
         if (rows[i].type == SCHEMA_UINT32)
             g_assert_cmpuint(rows[i].max, ==, row->our_max);
     }
-    g_assert_cmpuint(n_shared, ==, 10);
+    g_assert_cmpuint(n_shared, ==, 12);
 }
 
 int
@@ -279,6 +306,8 @@ main(int argc, char **argv)
     fixture_add("/control/configure/same-identity-in-two-files", test_same_identity_in_two_files);
     fixture_add("/control/configure/lun-without-backstore", test_lun_without_backstore);
     fixture_add("/control/configure/reload-adds-and-changes", test_reload_adds_and_changes);
+    fixture_add("/control/configure/reload-changes-the-announced-address",
+                test_reload_changes_the_announced_address);
     fixture_add("/control/configure/reload-with-a-bad-file",
                 test_reload_with_a_bad_file_changes_nothing);
     fixture_add("/control/configure/reload-removes", test_reload_removes);

@@ -43,13 +43,8 @@ has_session(Fixture *fixture)
 static Client *
 log_in(Fixture *fixture)
 {
-    const ModelPortal *portal =
-        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
+    Client *client = fixture_connect(fixture);
 
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     fixture_wait(fixture, has_session);
     return client;

@@ -35,21 +35,9 @@ has_session(Fixture *fixture)
 }
 
 static Client *
-connect_client(Fixture *fixture)
-{
-    const ModelPortal *portal = model_find_portal(get_model(fixture), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
-
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
-    return client;
-}
-
-static Client *
 log_in(Fixture *fixture)
 {
-    Client *client = connect_client(fixture);
+    Client *client = fixture_connect(fixture);
 
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     fixture_wait(fixture, has_session);
@@ -114,7 +102,7 @@ test_drain_drops_at_the_deadline(Fixture *fixture, gconstpointer data)
     g_assert_false(fixture_get_target(fixture)->spec->enabled);
 
     /* Nobody comes back while the others go */
-    late = connect_client(fixture);
+    late = fixture_connect(fixture);
     g_assert_cmphex(client_login(late, TARGET), ==, REFUSED_UNAVAILABLE);
 
     fixture_wait(fixture, job_has_ended);
@@ -268,7 +256,7 @@ test_session_logout(Fixture *fixture, gconstpointer data)
     g_assert_true(client_wait_closed(client));
 
     /* Others may come */
-    other = connect_client(fixture);
+    other = fixture_connect(fixture);
     g_assert_cmphex(client_login(other, TARGET), ==, 0);
     service_request_logout(fixture->service, (guint16)(tsih + 100), LONG, &fixture->options,
                            fixture_on_done, fixture);
@@ -349,14 +337,14 @@ test_stop_while_draining(Fixture *fixture, gconstpointer data)
 static void
 redirect(Fixture *fixture, const char *address, gboolean permanent)
 {
-    service_set_target_redirect(fixture->service, TARGET, address, permanent, &fixture->options,
+    service_set_target_redirect(fixture->service, TARGET, 0, address, permanent, &fixture->options,
                                 fixture_on_done, fixture);
 }
 
 static void
 assert_login(Fixture *fixture, guint16 status)
 {
-    g_autoptr(Client) client = connect_client(fixture);
+    g_autoptr(Client) client = fixture_connect(fixture);
 
     g_assert_cmphex(client_login(client, TARGET), ==, status);
 }
@@ -382,6 +370,54 @@ test_redirect(Fixture *fixture, gconstpointer data)
     redirect(fixture, "", TRUE);
     fixture_finish(fixture);
     g_assert_false(fixture_get_target(fixture)->spec->redirect_permanent);
+    assert_login(fixture, 0);
+}
+
+static void
+redirect_group(Fixture *fixture, guint16 tag, const char *address, gboolean permanent)
+{
+    service_set_target_redirect(fixture->service, TARGET, tag, address, permanent,
+                                &fixture->options, fixture_on_done, fixture);
+}
+
+/* What is said for a portal group goes before what is said for the target; here all come through 1 */
+static void
+test_group_redirect(Fixture *fixture, gconstpointer data)
+{
+    fixture_add_target(fixture);
+    redirect_group(fixture, 1, "192.0.2.7", FALSE);
+    fixture_finish(fixture);
+    assert_login(fixture, MOVED_TEMPORARILY);
+    redirect(fixture, "192.0.2.8", TRUE);
+    fixture_finish(fixture);
+    assert_login(fixture, MOVED_TEMPORARILY);
+    fixture_restart(fixture);
+    assert_login(fixture, MOVED_TEMPORARILY);
+    redirect_group(fixture, 1, "", FALSE);
+    fixture_finish(fixture);
+    assert_login(fixture, MOVED_PERMANENTLY);
+}
+
+static void
+test_redirect_of_another_group(Fixture *fixture, gconstpointer data)
+{
+    ModelPortalGroup *group;
+
+    fixture_add_target(fixture);
+    redirect_group(fixture, 2, "192.0.2.7", FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);
+    service_create_portal_group(fixture->service, 2, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    group = fixture->object;
+    g_assert_nonnull(group);
+    redirect_group(fixture, 2, "192.0.2.7=permanent 3=192.0.2.8", FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    redirect_group(fixture, 2, "here", FALSE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+    redirect_group(fixture, 2, "[2001:db8::7]:3261", TRUE);
+    fixture_finish(fixture);
+    g_assert_cmpstr(fixture_get_target(fixture)->spec->group_redirects, ==,
+                    "2=[2001:db8::7]:3261=permanent");
     assert_login(fixture, 0);
 }
 
@@ -418,6 +454,8 @@ main(int argc, char **argv)
     fixture_add("/control/jobs/there-is-a-most", test_there_is_a_most);
     fixture_add("/control/jobs/stop-while-draining", test_stop_while_draining);
     fixture_add("/control/jobs/redirect", test_redirect);
+    fixture_add("/control/jobs/group-redirect", test_group_redirect);
+    fixture_add("/control/jobs/redirect-of-another-group", test_redirect_of_another_group);
     fixture_add("/control/jobs/redirect-refusals", test_redirect_refusals);
     return g_test_run();
 }

@@ -4,6 +4,8 @@
 /* Limits as administrators set them: kept, in effect at once, and counted when reached */
 
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "control/service-private.h"
@@ -129,6 +131,62 @@ test_counting(Fixture *fixture, gconstpointer data)
     g_assert_false(limits_observe(fixture->service, &event));
 }
 
+static gboolean
+lacks_descriptors(Fixture *fixture)
+{
+    return count_hits(fixture, "descriptors") > 0;
+}
+
+static guint64
+count_accepted(Fixture *fixture)
+{
+    return model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port)
+        ->n_accepted;
+}
+
+static gboolean
+has_accepted(Fixture *fixture)
+{
+    return count_accepted(fixture) > 0;
+}
+
+/* Nobody gets a descriptor any more, until the limit is what @before says */
+static void
+use_up_descriptors(struct rlimit *ret_before)
+{
+    struct rlimit none;
+    int next = dup(STDIN_FILENO);
+
+    g_assert_cmpint(next, >=, 0);
+    (void)close(next);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, ret_before), ==, 0);
+    none = *ret_before;
+    none.rlim_cur = (rlim_t)next;
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+}
+
+/*
+ * A connection for which there is no descriptor stays in the queue of the socket, which is readable all
+ * the time. It is not looked at for a while then, and accepted when there are some again.
+ */
+static void
+test_no_descriptors(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+    struct rlimit before;
+
+    fixture_add_target(fixture);
+    client = client_new(fixture->port);
+    use_up_descriptors(&before);
+    fixture_wait(fixture, lacks_descriptors);
+    for (guint i = 0; i < 100; i++)
+        (void)g_main_context_iteration(NULL, FALSE);
+    g_assert_cmpuint(count_hits(fixture, "descriptors"), <, 10);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    fixture_wait(fixture, has_accepted);
+    g_assert_cmphex(client_login(client, TARGET), ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -138,5 +196,6 @@ main(int argc, char **argv)
     fixture_add("/control/limits/survives-a-restart", test_survives_a_restart);
     fixture_add("/control/limits/out-of-range", test_out_of_range);
     fixture_add("/control/limits/counting", test_counting);
+    fixture_add("/control/limits/no-descriptors", test_no_descriptors);
     return g_test_run();
 }

@@ -39,13 +39,8 @@ set_up_disk(Fixture *fixture)
 static Client *
 log_in(Fixture *fixture)
 {
-    const ModelPortal *portal =
-        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
+    Client *client = fixture_connect(fixture);
 
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     return client;
 }
@@ -277,6 +272,26 @@ test_erasure_damaged(Fixture *fixture, gconstpointer data)
 }
 
 static void
+hide_erasures(Fixture *fixture)
+{
+    fixture_hide(fixture, "erasures");
+}
+
+/* As long as nobody knows what was to be erased, nobody reads it */
+static void
+test_erasures_unreadable(Fixture *fixture, gconstpointer data)
+{
+    set_up_disk(fixture);
+    fixture->before_start = hide_erasures;
+    fixture_restart(fixture);
+    fixture->before_start = NULL;
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_FAILED);
+    fixture_show(fixture, "erasures");
+    fixture_restart(fixture);
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_ONLINE);
+}
+
+static void
 test_erasure_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
 {
     set_up_disk(fixture);
@@ -299,6 +314,7 @@ main(int argc, char **argv)
     fixture_add("/control/records/erasure-goes-on", test_erasure_goes_on);
     fixture_add("/control/records/erasure-stays-failed", test_erasure_stays_failed);
     fixture_add("/control/records/erasure-damaged", test_erasure_damaged);
+    fixture_add("/control/records/erasures-unreadable", test_erasures_unreadable);
     fixture_add("/control/records/erasure-deleted-with-the-backstore",
                 test_erasure_deleted_with_the_backstore);
     return g_test_run();

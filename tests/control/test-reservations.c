@@ -29,13 +29,8 @@ set_up_disk(Fixture *fixture)
 static Client *
 log_in(Fixture *fixture)
 {
-    const ModelPortal *portal =
-        model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
+    Client *client = fixture_connect(fixture);
 
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     return client;
@@ -179,6 +174,42 @@ test_damaged(Fixture *fixture, gconstpointer data)
 }
 
 static void
+hide_reservations(Fixture *fixture)
+{
+    fixture_hide(fixture, "reservations");
+}
+
+/* As long as nobody knows who was fenced, nobody gets at the disk */
+static void
+test_unreadable_folder(Fixture *fixture, gconstpointer data)
+{
+    set_up_disk(fixture);
+    fixture->before_start = hide_reservations;
+    fixture_restart(fixture);
+    fixture->before_start = NULL;
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_FAILED);
+    fixture_show(fixture, "reservations");
+    fixture_restart(fixture);
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_ONLINE);
+}
+
+/* What an editor leaves behind is of no backstore */
+static void
+test_strange_file(Fixture *fixture, gconstpointer data)
+{
+    static const char *const directories[] = { "reservations", "erasures", "modes", "secrets" };
+
+    set_up_disk(fixture);
+    for (gsize i = 0; i < G_N_ELEMENTS(directories); i++) {
+        g_autofree char *directory = g_build_filename(fixture->state_dir, directories[i], NULL);
+
+        fixture_write(directory, "d~", "left behind");
+    }
+    fixture_restart(fixture);
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_ONLINE);
+}
+
+static void
 test_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(Client) client = NULL;
@@ -293,6 +324,8 @@ main(int argc, char **argv)
     fixture_add("/control/reservations/not-asked-for", test_not_asked_for);
     fixture_add("/control/reservations/backstore-comes-again", test_backstore_comes_again);
     fixture_add("/control/reservations/damaged", test_damaged);
+    fixture_add("/control/reservations/unreadable-folder", test_unreadable_folder);
+    fixture_add("/control/reservations/strange-file", test_strange_file);
     fixture_add("/control/reservations/deleted-with-the-backstore",
                 test_deleted_with_the_backstore);
     fixture_add("/control/reservations/administrator-sees-and-clears",

@@ -32,21 +32,9 @@ has_no_session(Fixture *fixture)
 }
 
 static Client *
-connect_client(Fixture *fixture)
-{
-    const ModelPortal *portal = model_find_portal(get_model(fixture), "127.0.0.1", fixture->port);
-    guint64 before = portal->n_accepted;
-    Client *client = client_new(fixture->port);
-
-    while (portal->n_accepted == before)
-        (void)g_main_context_iteration(NULL, TRUE);
-    return client;
-}
-
-static Client *
 log_in(Fixture *fixture)
 {
-    Client *client = connect_client(fixture);
+    Client *client = fixture_connect(fixture);
 
     g_assert_cmphex(client_login(client, TARGET), ==, 0);
     fixture_wait(fixture, has_session);
@@ -87,6 +75,54 @@ test_session_in_the_model(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(fixture_get_target(fixture)->n_sessions, ==, 0);
 }
 
+static gboolean
+has_two_connections(Fixture *fixture)
+{
+    const ModelSession *session = get_model(fixture)->sessions->pdata[0];
+
+    return session->connections->len == 2;
+}
+
+static gboolean
+has_one_connection(Fixture *fixture)
+{
+    const ModelSession *session = get_model(fixture)->sessions->pdata[0];
+
+    return session->connections->len == 1;
+}
+
+/* Connections of one session come and go; closing one leaves the others, closing the last one none */
+static void
+test_several_connections(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+    g_autoptr(Client) more = NULL;
+    const ModelPortal *portal;
+
+    set_up_disk(fixture);
+    client = log_in(fixture);
+    more = fixture_connect(fixture);
+    more->tsih = client->tsih;
+    more->cid = 7;
+    g_assert_cmphex(client_login(more, TARGET), ==, 0);
+    fixture_wait(fixture, has_two_connections);
+    portal = model_find_portal(get_model(fixture), "127.0.0.1", fixture->port);
+    g_assert_cmpuint(get_model(fixture)->sessions->len, ==, 1);
+    g_assert_cmpuint(portal->n_connections, ==, 2);
+
+    service_close_connection(fixture->service, client->tsih, 7, &fixture->options, fixture_on_done,
+                             fixture);
+    fixture_finish(fixture);
+    g_assert_true(has_one_connection(fixture));
+    g_assert_cmpuint(portal->n_connections, ==, 1);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+
+    service_close_connection(fixture->service, client->tsih, 0, &fixture->options, fixture_on_done,
+                             fixture);
+    fixture_finish(fixture);
+    g_assert_true(has_no_session(fixture));
+}
+
 static void
 test_refusals(Fixture *fixture, gconstpointer data)
 {
@@ -98,16 +134,16 @@ test_refusals(Fixture *fixture, gconstpointer data)
     service_set_target_access_mode(fixture->service, TARGET, "closed", &fixture->options,
                                    fixture_on_done, fixture);
     fixture_finish(fixture);
-    closed = connect_client(fixture);
+    closed = fixture_connect(fixture);
     g_assert_cmphex(client_login(closed, TARGET), ==, REFUSED_FORBIDDEN);
 
     service_disable_target(fixture->service, TARGET, FALSE, &fixture->options, fixture_on_done,
                            fixture);
     fixture_finish(fixture);
-    disabled = connect_client(fixture);
+    disabled = fixture_connect(fixture);
     g_assert_cmphex(client_login(disabled, TARGET), ==, REFUSED_UNAVAILABLE);
 
-    missing = connect_client(fixture);
+    missing = fixture_connect(fixture);
     g_assert_cmphex(client_login(missing, "iqn.2026-11.org.lunport:none"), ==, REFUSED_NOT_FOUND);
 }
 
@@ -343,6 +379,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     fixture_add("/control/session/in-the-model", test_session_in_the_model);
+    fixture_add("/control/session/several-connections", test_several_connections);
     fixture_add("/control/session/refusals", test_refusals);
     fixture_add("/control/session/busy", test_busy);
     fixture_add("/control/session/disable-ends-sessions", test_disable_ends_sessions);

@@ -161,7 +161,8 @@ def check_usage(service):
             "“--size”: “many” is not a size": ["backstore", "create", "x", "--size=many"],
             "“--size” needs a value": ["backstore", "create", "x", "--size"],
             "“--read-only” takes no value": ["backstore", "create", "x", "--read-only=yes"],
-            "“--lun”": ["lun", "add", "a", "b", "--lun=-1"]}.items():
+            "“--lun”": ["lun", "add", "a", "b", "--lun=-1"],
+            "Word 3 of the command line is not UTF-8": ["target", "show", "\udcff"]}.items():
         service.bad(USAGE, text, *words, bus=bus)
     service.bad(FAILED, "/nonexistent/bus", "status", bus=bus)
 
@@ -529,6 +530,43 @@ def check_authentication(service):
     service.quiet("chap", "algorithms", "SHA3-256", "SHA-256", "SHA1", "MD5")
 
 
+def check_accounts(service):
+    """Several for a target, for a rule and for discovery."""
+    service.quiet("access", "allow", IQN, INITIATOR)
+    with_secret(service, "the secret of one", "account", "set", IQN, "one")
+    with_secret(service, "the secret of two", "account", "set", IQN, "two")
+    with_secret(service, "the secret of three", "account", "set", IQN, "three", f"--rule={INITIATOR}")
+    with_secret(service, "the secret of four", "account", "set", "discovery", "four")
+    rows = [(row["Where"], row["Rule"], row["ChapUser"]) for row in service.json("account", "list")]
+    equal(rows, [("discovery", "", "four"), (IQN, "", "one"), (IQN, "", "two"), (IQN, INITIATOR, "three")])
+    equal([row["ChapUser"] for row in service.json("account", "list", "discovery")], ["four"])
+    service.bad(USAGE, "no access rules", "account", "remove", "discovery", "four", "--rule=x")
+    service.bad(NOT_FOUND, "“nobody”", "account", "remove", IQN, "nobody")
+    service.bad(NOT_FOUND, "x", "account", "remove", IQN, "one", "--rule=x")
+    service.unchanged("account", "remove", IQN, "one")
+    service.quiet("account", "remove", IQN, "one")
+    service.quiet("account", "remove", "discovery", "four")
+    equal([row["ChapUser"] for row in service.json("account", "list", IQN)], ["two", "three"])
+    service.quiet("target", "auth", IQN, "none")
+    service.quiet("discovery", "auth", "none")
+    service.quiet("access", "remove", IQN, INITIATOR)
+
+
+def check_verify(service):
+    service.unchanged("backstore", "flush", "full")
+    service.quiet("backstore", "flush", "full")
+    service.unchanged("backstore", "verify", "full")
+    service.quiet("backstore", "verify", "full")
+    service.quiet("backstore", "fault", "full", "--on=read", "--offset=8192", "--length=512")
+    status, output, errors = service.call("--json=short", "backstore", "verify", "full")
+    equal((status, json.loads(output)), (FAILED, [{"Offset": 8192, "Length": 4096}]))
+    assert "4096 bytes in 1 places cannot be read" in errors, errors
+    service.quiet("backstore", "fault", "full", "--clear")
+    shown = service.json("backstore", "verify", "full", "--no-wait")
+    equal(shown["Operation"], "Backstore.Verify")
+    service.bad(NOT_FOUND, "none", "backstore", "verify", "none")
+
+
 def check_alua(service):
     service.unchanged("portal", "alua", IQN, "1", "standby", "--preferred")
     service.quiet("portal", "alua", IQN, "1", "standby", "--preferred")
@@ -627,6 +665,15 @@ def check_redirect(service):
     service.quiet("target", "redirect", IQN, "[2001:db8::7]:3261", "--permanent")
     text = service.good("target", "show", IQN)
     assert "Redirected to: [2001:db8::7]:3261, permanently\n" in text, text
+    service.quiet("target", "redirect", IQN, "192.0.2.8", "--portal-group=1")
+    equal(service.json("target", "show", IQN)["GroupRedirects"], [[1, "192.0.2.8", False]])
+    assert "1: 192.0.2.8\n" in service.good("target", "show", IQN)
+    moved = Initiator(service.port, IQN)
+    moved.close()
+    equal(moved.status, b"\1\1")
+    service.bad(NOT_FOUND, "portal", "target", "redirect", IQN, "192.0.2.8", "--portal-group=77")
+    service.quiet("target", "redirect", IQN, "--clear", "--portal-group=1")
+    equal(service.json("target", "show", IQN)["GroupRedirects"], [])
     service.bad(USAGE, "--clear", "target", "redirect", IQN)
     service.bad(USAGE, "--clear", "target", "redirect", IQN, "192.0.2.7", "--clear")
     service.bad(FAILED, "here", "target", "redirect", IQN, "here")
@@ -922,9 +969,9 @@ CHECKS = [check_usage, check_help, check_environment, check_backstore_create,
           check_backstore_resize, check_backstore_list,
           check_backstore_refusals,
           check_target, check_target_refusals, check_target_set, check_lun, check_lun_reservations, check_lun_refusals,
-          check_access, check_access_rules, check_groups, check_authentication, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_redirect, check_jobs, check_interrupt, check_status,
+          check_access, check_access_rules, check_groups, check_authentication, check_accounts, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_redirect, check_jobs, check_interrupt, check_status,
           check_stats, check_completion, check_export, check_export_by_name, check_export_undo, check_not_authorized,
-          check_restart, check_problems, check_delete, check_examples]
+          check_restart, check_problems, check_verify, check_delete, check_examples]
 
 
 def name_of(check):

@@ -31,6 +31,12 @@ typedef struct {
     guint16 tag; /* 0: none */
 } RuleText;
 
+static gboolean
+is_said(const RuleText *text)
+{
+    return text->names != NULL || text->networks != NULL;
+}
+
 static AccessRule
 make_rule(guint32 id, const RuleText *text)
 {
@@ -51,113 +57,102 @@ make_rule(guint32 id, const RuleText *text)
     return rule;
 }
 
-static void
-test_which_rule(void)
-{
-    static const struct {
-        RuleText rules[4];
-        guint n_rules;
-        const char *name;
-        const char *address;
-        guint16 tag;
-        AccessResult result;
-        guint32 id;
-    } cases[] = {
-        { .name = HOST, .result = ACCESS_NO_RULE },
-        { { { .names = HOST } }, 1, HOST, NULL, 1, ACCESS_ALLOWED, 1 },
-        { { { .names = HOST } }, 1, OTHER, NULL, 1, ACCESS_NO_RULE, 0 },
-        { { { .names = "" } }, 1, OTHER, NULL, 1, ACCESS_ALLOWED, 1 }, /* whoever */
-        { { { .names = OTHER " " HOST } }, 1, HOST, NULL, 1, ACCESS_ALLOWED, 1 },
-        { { { .names = "iqn.2026-11.org.example:h*" } }, 1, HOST, NULL, 1, ACCESS_ALLOWED, 1 },
-        { { { .names = "iqn.2026-11.org.example:h*" } }, 1, OTHER, NULL, 1, ACCESS_NO_RULE, 0 },
-        /* a name before a pattern, whatever the order */
-        { { { .names = "*" }, { .names = HOST } }, 2, HOST, NULL, 1, ACCESS_ALLOWED, 2 },
-        { { { .names = "*" }, { .names = HOST } }, 2, OTHER, NULL, 1, ACCESS_ALLOWED, 1 },
-        { { { .names = "" }, { .names = "* " HOST } }, 2, HOST, NULL, 1, ACCESS_ALLOWED, 2 },
-        /* among the same kind the first */
-        { { { .names = HOST }, { .names = HOST } }, 2, HOST, NULL, 1, ACCESS_ALLOWED, 1 },
-        { { { .names = "iqn.*" }, { .names = "*:host" } }, 2, HOST, NULL, 1, ACCESS_ALLOWED, 1 },
-        /* who denies wins */
-        { { { .names = HOST }, { ACCESS_DENY, "*", NULL, 0 } },
-          2,
-          HOST,
-          NULL,
-          1,
-          ACCESS_DENIED,
-          2 },
-        { { { ACCESS_DENY, "", NULL, 0 } }, 1, HOST, NULL, 1, ACCESS_DENIED, 1 },
-        { { { .names = "*" }, { ACCESS_DENY, OTHER, NULL, 0 } },
-          2,
-          HOST,
-          NULL,
-          1,
-          ACCESS_ALLOWED,
-          1 },
-        /* all conditions at once */
-        { { { .names = HOST, .networks = "192.0.2.0/24" } },
-          1,
-          HOST,
-          "192.0.2.9",
-          1,
-          ACCESS_ALLOWED,
-          1 },
-        { { { .names = HOST, .networks = "192.0.2.0/24" } },
-          1,
-          HOST,
-          "192.0.3.9",
-          1,
-          ACCESS_NO_RULE,
-          0 },
-        { { { .names = OTHER, .networks = "192.0.2.0/24" } },
-          1,
-          HOST,
-          "192.0.2.9",
-          1,
-          ACCESS_NO_RULE,
-          0 },
-        { { { .networks = "198.51.100.0/24 192.0.2.0/24" } },
-          1,
-          HOST,
-          "192.0.2.9",
-          1,
-          ACCESS_ALLOWED,
-          1 },
-        { { { .networks = "2001:db8::/32" } }, 1, HOST, "2001:db8::9", 1, ACCESS_ALLOWED, 1 },
-        { { { .networks = "192.0.2.0/24" } }, 1, HOST, "::ffff:192.0.2.9", 1, ACCESS_ALLOWED, 1 },
-        { { { .names = HOST, .tag = 2 } }, 1, HOST, NULL, 1, ACCESS_NO_RULE, 0 },
-        { { { .names = HOST, .tag = 2 } }, 1, HOST, NULL, 2, ACCESS_ALLOWED, 1 },
-        { { { .names = HOST, .networks = "192.0.2.0/24" }, { .names = "*" } },
-          2,
-          HOST,
-          "192.0.3.9",
-          1,
-          ACCESS_ALLOWED,
-          2 },
-        { { { .names = HOST }, { ACCESS_DENY, "*", "192.0.2.0/24", 0 } },
-          2,
-          HOST,
-          "192.0.3.9",
-          1,
-          ACCESS_ALLOWED,
-          1 },
-    };
+/* Who asks, and which of the rules answers; they are counted from 1, and 0 is none */
+typedef struct {
+    RuleText rules[2]; /* without anything said: not there */
+    const char *name;
+    const char *address;
+    guint16 tag;
+    AccessResult result;
+    guint32 id;
+} Case;
 
-    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
-        AccessRule rules[4];
+/* clang-format off */
+#define ALLOW(who)            { .names = who }
+#define ALLOW_AT(who, tag_)   { .names = who, .tag = tag_ }
+#define ALLOW_FROM(who, from) { .names = who, .networks = from }
+#define DENY(who)             { ACCESS_DENY, who, NULL, 0 }
+#define DENY_FROM(who, from)  { ACCESS_DENY, who, from, 0 }
+#define ANYBODY               ""
+#define PATTERN               "iqn.2026-11.org.example:h*"
+#define NETWORK               "192.0.2.0/24"
+#define INSIDE                "192.0.2.9"
+#define OUTSIDE               "192.0.3.9"
+
+static const Case names[] = {
+    { { { 0 } },                              HOST,  OUTSIDE, 1, ACCESS_NO_RULE, 0 },
+    { { ALLOW(HOST) },                        HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(HOST) },                        OTHER, OUTSIDE, 1, ACCESS_NO_RULE, 0 },
+    { { ALLOW(ANYBODY) },                     OTHER, OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(OTHER " " HOST) },              HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(PATTERN) },                     HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(PATTERN) },                     OTHER, OUTSIDE, 1, ACCESS_NO_RULE, 0 },
+};
+
+/* A name before a pattern, whatever their order; among the same kind the first */
+static const Case order[] = {
+    { { ALLOW("*"), ALLOW(HOST) },            HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 2 },
+    { { ALLOW("*"), ALLOW(HOST) },            OTHER, OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(ANYBODY), ALLOW("* " HOST) },   HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 2 },
+    { { ALLOW(HOST), ALLOW(HOST) },           HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW("iqn.*"), ALLOW("*:host") },    HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+};
+
+static const Case denial[] = {
+    { { ALLOW(HOST), DENY("*") },             HOST,  OUTSIDE, 1, ACCESS_DENIED,  2 },
+    { { DENY(ANYBODY) },                      HOST,  OUTSIDE, 1, ACCESS_DENIED,  1 },
+    { { ALLOW("*"), DENY(OTHER) },            HOST,  OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(HOST), DENY_FROM("*", NETWORK) }, HOST, OUTSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW(HOST), DENY_FROM("*", NETWORK) }, HOST, INSIDE,  1, ACCESS_DENIED,  2 },
+};
+
+/* All that a rule says must fit */
+static const Case conditions[] = {
+    { { ALLOW_FROM(HOST, NETWORK) },          HOST,  INSIDE,  1, ACCESS_ALLOWED, 1 },
+    { { ALLOW_FROM(HOST, NETWORK) },          HOST,  OUTSIDE, 1, ACCESS_NO_RULE, 0 },
+    { { ALLOW_FROM(OTHER, NETWORK) },         HOST,  INSIDE,  1, ACCESS_NO_RULE, 0 },
+    { { ALLOW_FROM(NULL, "198.51.100.0/24 " NETWORK) }, HOST, INSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW_FROM(NULL, "2001:db8::/32") },  HOST,  "2001:db8::9", 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW_FROM(NULL, NETWORK) },          HOST,  "::ffff:" INSIDE, 1, ACCESS_ALLOWED, 1 },
+    { { ALLOW_AT(HOST, 2) },                  HOST,  OUTSIDE, 1, ACCESS_NO_RULE, 0 },
+    { { ALLOW_AT(HOST, 2) },                  HOST,  OUTSIDE, 2, ACCESS_ALLOWED, 1 },
+    { { ALLOW_FROM(HOST, NETWORK), ALLOW("*") }, HOST, OUTSIDE, 1, ACCESS_ALLOWED, 2 },
+};
+/* clang-format on */
+
+static const struct {
+    const char *path;
+    const Case *cases;
+    gsize n_cases;
+} choices[] = {
+    { "/iscsi/access/which-rule/names", names, G_N_ELEMENTS(names) },
+    { "/iscsi/access/which-rule/order", order, G_N_ELEMENTS(order) },
+    { "/iscsi/access/which-rule/denial-wins", denial, G_N_ELEMENTS(denial) },
+    { "/iscsi/access/which-rule/all-conditions", conditions, G_N_ELEMENTS(conditions) },
+};
+
+static void
+test_which_rule(gconstpointer data)
+{
+    gsize which = GPOINTER_TO_SIZE(data);
+
+    for (gsize i = 0; i < choices[which].n_cases; i++) {
+        const Case *asked = &choices[which].cases[i];
+        AccessRule rules[G_N_ELEMENTS(asked->rules)];
         const AccessRule *rule = NULL;
         Address address;
-        AccessRequest request = { cases[i].name, &address, cases[i].tag };
+        AccessRequest request = { asked->name, &address, asked->tag };
         AccessResult result;
+        guint n = 0;
 
-        g_assert_true(address_parse(cases[i].address != NULL ? cases[i].address : "203.0.113.1", 0,
-                                    &address, NULL));
-        for (guint j = 0; j < cases[i].n_rules; j++)
-            rules[j] = make_rule(j + 1, &cases[i].rules[j]);
-        result = access_find(rules, cases[i].n_rules, &request, &rule);
-        if (result != cases[i].result || (rule != NULL ? rule->id : 0) != cases[i].id)
+        g_assert_true(address_parse(asked->address, 0, &address, NULL));
+        for (; n < G_N_ELEMENTS(rules) && is_said(&asked->rules[n]); n++)
+            rules[n] = make_rule(n + 1, &asked->rules[n]);
+        result = access_find(rules, n, &request, &rule);
+        if (result != asked->result || (rule != NULL ? rule->id : 0) != asked->id)
             FAIL("case %zu: %u, rule %u", i, result, rule != NULL ? rule->id : 0);
-        for (guint j = 0; j < cases[i].n_rules; j++)
-            access_rule_clear(&rules[j]);
+        while (n > 0)
+            access_rule_clear(&rules[--n]);
     }
 }
 
@@ -670,7 +665,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/iscsi/access/which-rule", test_which_rule);
+    for (gsize i = 0; i < G_N_ELEMENTS(choices); i++)
+        g_test_add_data_func(choices[i].path, GSIZE_TO_POINTER(i), test_which_rule);
     g_test_add_func("/iscsi/access/judge-authentication", test_judge_authentication);
     g_test_add_func("/iscsi/access/admits", test_admits);
     g_test_add_func("/iscsi/access/maps", test_maps);

@@ -3,7 +3,7 @@
 
 /*
  * What initiators are told without having asked: drops, logout requests, SCSI
- * events. Workers without threads, initiators on socket pairs (which check that
+ * events, that there is something to negotiate. Workers without threads, initiators on socket pairs (which check that
  * each message uses up a StatSN), time that stands still until it is moved.
  */
 
@@ -450,6 +450,338 @@ test_events_are_bounded(void)
     bed_close(&bed);
 }
 
+/* Negotiation requests */
+
+#define SMALL 4096
+#define LARGE 65536
+
+static void
+offer_small(IscsiTarget *target)
+{
+    target->params.max_recv_data_segment_length = SMALL;
+    target->async_events = TRUE;
+}
+
+static void
+offer_large(IscsiTarget *target)
+{
+    target->params.max_recv_data_segment_length = LARGE;
+    target->async_events = TRUE;
+}
+
+static void
+offer_small_quietly(IscsiTarget *target)
+{
+    target->params.max_recv_data_segment_length = SMALL;
+}
+
+static void
+offer_small_and_add_lun(IscsiTarget *target)
+{
+    add_lun(target);
+    offer_small(target);
+}
+
+static void
+offer_recovery_and_large(IscsiTarget *target)
+{
+    offer_large(target);
+    target->params.error_recovery_level = 1;
+}
+
+static void
+expect_negotiation_request(Initiator *initiator)
+{
+    expect_event(initiator, PDU_ASYNC_RENEGOTIATE, 0, 0, 10);
+    g_assert_cmpuint(initiator->data_size, ==, 0);
+    g_assert_cmphex(get_be64(initiator->bhs + 8), ==, 0);
+}
+
+static void
+send_text(Initiator *initiator, guint8 flags, guint32 itt, guint32 ttt, const char *text)
+{
+    guint8 bhs[PDU_BHS_SIZE];
+
+    initiator_header(initiator, bhs, PDU_TEXT_REQUEST, flags);
+    if (ttt != PDU_TAG_RESERVED)
+        put_be32(bhs + 16, itt);
+    put_be32(bhs + 20, ttt);
+    initiator_send(initiator, bhs, text, text[0] != '\0' ? strlen(text) + 1 : 0);
+}
+
+/* One pair, or nothing at all */
+static void
+expect_text(Initiator *initiator, const char *expected)
+{
+    gsize size = expected[0] != '\0' ? strlen(expected) + 1 : 0;
+
+    g_assert_true(initiator_poll(initiator));
+    g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_TEXT_RESPONSE);
+    g_assert_cmpmem(initiator->data, (int)initiator->data_size, expected, (int)size);
+}
+
+/* An exchange of one request, and its whole answer */
+static void
+expect_answer(Initiator *initiator, const char *text, const char *expected)
+{
+    send_text(initiator, PDU_FINAL, 0, PDU_TAG_RESERVED, text);
+    expect_text(initiator, expected);
+    g_assert_true(pdu_is_final(initiator->bhs));
+}
+
+/* All of it in Data-Out of at most @pdu_max bytes */
+static void
+write_solicited(Initiator *initiator, guint32 pdu_max)
+{
+    static const guint8 data[LARGE];
+
+    initiator->max_xmit = pdu_max;
+    initiator->immediate_data = FALSE;
+    initiator->initial_r2t = TRUE;
+    initiator_write(initiator, 0, LARGE / 512, data);
+}
+
+/* Take what waits for an initiator that did not read; how many negotiation requests there were */
+static guint
+take_requests(Initiator *initiator)
+{
+    guint n = 0;
+
+    while (initiator_poll(initiator))
+        n += pdu_opcode(initiator->bhs) == PDU_ASYNC_MESSAGE &&
+             initiator->bhs[36] == PDU_ASYNC_RENEGOTIATE;
+    return n;
+}
+
+static void
+test_negotiation_is_requested(void)
+{
+    Bed bed = bed_open(offer_large);
+
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(bed.initiator);
+    g_assert_false(initiator_poll(bed.initiator));
+
+    /* Another change is no reason to ask again for the same */
+    rig_set_target(bed.rig, offer_small_and_add_lun);
+    expect_sense(bed.initiator, 0, 0x3f0e);
+    g_assert_false(initiator_poll(bed.initiator));
+    bed_close(&bed);
+}
+
+static void
+test_negotiation_is_off(void)
+{
+    Bed bed = bed_open(NULL);
+
+    rig_set_target(bed.rig, offer_small_quietly);
+    g_assert_false(initiator_poll(bed.initiator));
+    expect_answer(bed.initiator, "", "");
+
+    /* It is still to be said when they are turned on */
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(bed.initiator);
+    bed_close(&bed);
+}
+
+static void
+test_negotiation_of_nothing(void)
+{
+    Bed bed = bed_open(offer_small);
+
+    rig_set_target(bed.rig, offer_small);
+    g_assert_false(initiator_poll(bed.initiator));
+    expect_answer(bed.initiator, "", "");
+    expect_answer(bed.initiator, "MaxRecvDataSegmentLength=16384", "");
+    bed_close(&bed);
+}
+
+static void
+test_change_taken_back(void)
+{
+    Bed bed = bed_open(offer_large);
+
+    fill_socket(&bed);
+    rig_set_target(bed.rig, offer_small);
+    rig_set_target(bed.rig, offer_large);
+    g_assert_cmpuint(take_requests(bed.initiator), ==, 0);
+    expect_answer(bed.initiator, "", "");
+
+    fill_socket(&bed);
+    rig_set_target(bed.rig, offer_small);
+    g_assert_cmpuint(take_requests(bed.initiator), ==, 1);
+
+    /* Taken back when it was asked already: there is nothing to declare */
+    rig_set_target(bed.rig, offer_large);
+    expect_answer(bed.initiator, "", "");
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(bed.initiator);
+    bed_close(&bed);
+}
+
+static void
+test_negotiations_are_bounded(void)
+{
+    Bed bed = bed_open(offer_large);
+
+    fill_socket(&bed);
+    for (guint i = 0; i < 51; i++)
+        rig_set_target(bed.rig, i % 2 == 0 ? offer_small : offer_large);
+    g_assert_cmpuint(take_requests(bed.initiator), ==, 1);
+    bed_close(&bed);
+}
+
+/* What the initiator sends may be as long as it was told before: it may be on its way already */
+static void
+test_smaller_is_declared(void)
+{
+    Bed bed = bed_open(offer_large);
+
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(bed.initiator);
+    write_solicited(bed.initiator, LARGE);
+    expect_answer(bed.initiator, "", "MaxRecvDataSegmentLength=4096");
+    write_solicited(bed.initiator, LARGE);
+    write_solicited(bed.initiator, SMALL);
+
+    expect_answer(bed.initiator, "", "");
+    g_assert_false(initiator_poll(bed.initiator));
+    bed_close(&bed);
+}
+
+static void
+test_larger_is_declared(void)
+{
+    Bed bed = bed_open(offer_small);
+
+    rig_set_target(bed.rig, offer_large);
+    expect_negotiation_request(bed.initiator);
+    write_solicited(bed.initiator, SMALL);
+    expect_answer(bed.initiator, "", "MaxRecvDataSegmentLength=65536");
+    write_solicited(bed.initiator, LARGE);
+    bed_close(&bed);
+}
+
+/* What was not declared does not count */
+static void
+test_larger_is_refused_before(void)
+{
+    Bed bed = bed_open(offer_small);
+    guint8 bhs[PDU_BHS_SIZE];
+    static const guint8 data[SMALL + 512];
+
+    rig_set_target(bed.rig, offer_large);
+    expect_negotiation_request(bed.initiator);
+    initiator_header(bed.initiator, bhs, PDU_NOP_OUT, PDU_FINAL);
+    put_be32(bhs + 20, PDU_TAG_RESERVED);
+    initiator_send(bed.initiator, bhs, data, sizeof(data));
+    g_assert_true(initiator_poll(bed.initiator));
+    g_assert_cmphex(pdu_opcode(bed.initiator->bhs), ==, PDU_REJECT);
+    bed_close(&bed);
+}
+
+static void
+test_both_declare(void)
+{
+    Bed bed = bed_open(offer_large);
+    guint8 data[32 * 512];
+
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(bed.initiator);
+    expect_answer(bed.initiator, "MaxRecvDataSegmentLength=1024", "MaxRecvDataSegmentLength=4096");
+
+    /* That of the initiator holds too */
+    (void)send_read(bed.initiator, 32);
+    for (guint i = 0; i < sizeof(data) / 1024; i++) {
+        g_assert_true(initiator_poll(bed.initiator));
+        g_assert_cmphex(pdu_opcode(bed.initiator->bhs), ==, PDU_DATA_IN);
+        g_assert_cmpuint(bed.initiator->data_size, ==, 1024);
+    }
+    bed_close(&bed);
+}
+
+/* An initiator with a Text Request pending need not send another: it is asked after that */
+static void
+test_exchange_under_way(void)
+{
+    Bed bed = bed_open(offer_large);
+    Initiator *initiator = bed.initiator;
+
+    send_text(initiator, 0, 0, PDU_TAG_RESERVED, "X-a=1");
+    expect_text(initiator, "X-a=NotUnderstood");
+    g_assert_false(pdu_is_final(initiator->bhs));
+    rig_set_target(bed.rig, offer_small);
+    g_assert_false(initiator_poll(initiator));
+
+    send_text(initiator, PDU_FINAL, pdu_itt(initiator->bhs), pdu_ttt(initiator->bhs), "");
+    expect_text(initiator, "");
+    g_assert_true(pdu_is_final(initiator->bhs));
+    expect_negotiation_request(initiator);
+    expect_answer(initiator, "", "MaxRecvDataSegmentLength=4096");
+    g_assert_false(initiator_poll(initiator));
+    bed_close(&bed);
+}
+
+/* The change comes after the answer was made: the exchange is over then, and it is asked again */
+static void
+test_change_during_negotiation(void)
+{
+    Bed bed = bed_open(offer_large);
+    Initiator *initiator = bed.initiator;
+
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(initiator);
+    send_text(initiator, 0, 0, PDU_TAG_RESERVED, "");
+    expect_text(initiator, "MaxRecvDataSegmentLength=4096");
+    rig_set_target(bed.rig, offer_large);
+    send_text(initiator, PDU_FINAL, pdu_itt(initiator->bhs), pdu_ttt(initiator->bhs), "");
+    expect_text(initiator, "");
+    expect_negotiation_request(initiator);
+    expect_answer(initiator, "", "MaxRecvDataSegmentLength=65536");
+    bed_close(&bed);
+}
+
+/* Where answers are kept, the exchange is over when its last one is acknowledged */
+static void
+test_exchange_is_not_acknowledged(void)
+{
+    Bed bed = { .rig = rig_new(
+                    &(RigConfig){ .is_manual = TRUE, .adjust = offer_recovery_and_large }) };
+    guint8 bhs[PDU_BHS_SIZE];
+
+    bed.initiator = initiator_new(bed.rig);
+    g_assert_cmphex(initiator_login(bed.initiator, "ErrorRecoveryLevel=1"), ==, 0);
+    initiator_settle(bed.initiator);
+    expect_answer(bed.initiator, "", "");
+    rig_set_target(bed.rig, offer_small);
+    g_assert_false(initiator_poll(bed.initiator));
+
+    initiator_header(bed.initiator, bhs, PDU_NOP_OUT | PDU_IMMEDIATE, PDU_FINAL);
+    put_be32(bhs + 16, PDU_TAG_RESERVED);
+    put_be32(bhs + 20, PDU_TAG_RESERVED);
+    initiator_send(bed.initiator, bhs, NULL, 0);
+    expect_negotiation_request(bed.initiator);
+    expect_answer(bed.initiator, "", "MaxRecvDataSegmentLength=4096");
+    bed_close(&bed);
+}
+
+/* A request that is rejected has not answered what was asked */
+static void
+test_rejected_answer(void)
+{
+    Bed bed = bed_open(offer_large);
+    Initiator *initiator = bed.initiator;
+
+    rig_set_target(bed.rig, offer_small);
+    expect_negotiation_request(initiator);
+    send_text(initiator, PDU_FINAL, 0, PDU_TAG_RESERVED, "nothing");
+    g_assert_true(initiator_poll(initiator));
+    while (pdu_opcode(initiator->bhs) != PDU_REJECT)
+        g_assert_true(initiator_poll(initiator));
+    expect_answer(initiator, "", "MaxRecvDataSegmentLength=4096");
+    bed_close(&bed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -473,5 +805,19 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/async/events/mode-parameters-changed", test_mode_parameters_changed);
     g_test_add_func("/iscsi/async/events/capacity-changed", test_capacity_changed);
     g_test_add_func("/iscsi/async/events/bounded", test_events_are_bounded);
+    g_test_add_func("/iscsi/async/negotiation/is-requested", test_negotiation_is_requested);
+    g_test_add_func("/iscsi/async/negotiation/off", test_negotiation_is_off);
+    g_test_add_func("/iscsi/async/negotiation/of-nothing", test_negotiation_of_nothing);
+    g_test_add_func("/iscsi/async/negotiation/taken-back", test_change_taken_back);
+    g_test_add_func("/iscsi/async/negotiation/bounded", test_negotiations_are_bounded);
+    g_test_add_func("/iscsi/async/negotiation/smaller", test_smaller_is_declared);
+    g_test_add_func("/iscsi/async/negotiation/larger", test_larger_is_declared);
+    g_test_add_func("/iscsi/async/negotiation/larger-not-yet", test_larger_is_refused_before);
+    g_test_add_func("/iscsi/async/negotiation/both-declare", test_both_declare);
+    g_test_add_func("/iscsi/async/negotiation/exchange-under-way", test_exchange_under_way);
+    g_test_add_func("/iscsi/async/negotiation/exchange-not-acknowledged",
+                    test_exchange_is_not_acknowledged);
+    g_test_add_func("/iscsi/async/negotiation/change-meanwhile", test_change_during_negotiation);
+    g_test_add_func("/iscsi/async/negotiation/rejected-answer", test_rejected_answer);
     return g_test_run();
 }

@@ -14,6 +14,8 @@
 
 #define USER          "anne"
 #define SECRET        "correct horse battery"
+#define OTHER_USER    "bert"
+#define OTHER_SECRET  "another one's secret"
 #define MUTUAL_USER   "disk"
 #define MUTUAL_SECRET "the disk's own secret"
 
@@ -91,6 +93,38 @@ test_algorithms(void)
         initiator_free(initiator);
         rig_free(rig);
     }
+}
+
+static void
+want_chap_of_two(IscsiTarget *target)
+{
+    const CredentialsAccount two[] = { account, { OTHER_USER, OTHER_SECRET, NULL, NULL } };
+
+    target->wants_chap = TRUE;
+    target->credentials = credentials_new(two, G_N_ELEMENTS(two), NULL);
+}
+
+/* Whoever may log in alone may still not take over, or share, the session of another user */
+static void
+test_join_as_another(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .adjust = want_chap_of_two, .n_workers = 2 });
+    Initiator *initiator = initiator_new(rig), *other = initiator_new(rig);
+    Initiator *same = initiator_new(rig);
+    ChapPeer peer = { .user = USER, .secret = SECRET };
+    ChapPeer stranger = { .user = OTHER_USER, .secret = OTHER_SECRET };
+
+    g_assert_cmphex(chap_peer_login_normal(initiator, &peer), ==, 0);
+    check_session(rig, initiator);
+    other->tsih = same->tsih = initiator->tsih;
+    g_assert_cmphex(chap_peer_login_normal(other, &stranger), ==, 0x0202);
+    initiator_settle(initiator);
+    g_assert_cmphex(chap_peer_login_normal(same, &peer), ==, 0);
+    g_assert_true(initiator_is_closed(initiator));
+    initiator_free(initiator);
+    initiator_free(other);
+    initiator_free(same);
+    rig_free(rig);
 }
 
 static void
@@ -340,6 +374,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/iscsi/auth/algorithms", test_algorithms);
+    g_test_add_func("/iscsi/auth/join-as-another", test_join_as_another);
     g_test_add_func("/iscsi/auth/refused", test_refused);
     g_test_add_func("/iscsi/auth/none", test_none);
     g_test_add_func("/iscsi/auth/by-rule", test_by_rule);

@@ -192,6 +192,7 @@ test_second_connection(void)
 
     g_assert_cmphex(initiator_login(a, NULL), ==, 0);
     b->tsih = a->tsih;
+    b->cid = 1;
     g_assert_cmphex(initiator_login(b, NULL), ==, 0x0206);
     initiator_settle(a);
     initiator_free(a);

@@ -153,6 +153,35 @@ test_empty_and_full(void)
     g_assert_null(credentials_find(empty, "u0"));
 }
 
+/* Sets are made of others: an account in the place of the one of its user, and one less */
+static void
+test_with_and_without(void)
+{
+    static const CredentialsAccount anne = { "anne", SECRET, NULL, NULL };
+    static const CredentialsAccount bert = { "bert", "the secret of bert", NULL, NULL };
+    static const CredentialsAccount again = { "anne", "the next one of anne", "target", OTHER };
+    static const CredentialsAccount mirror = { "carl", OTHER, NULL, NULL };
+    g_autoptr(Credentials) one = credentials_with(NULL, &anne, NULL);
+    g_autoptr(Credentials) two = credentials_with(one, &bert, NULL);
+    g_autoptr(Credentials) changed = credentials_with(two, &again, NULL);
+    g_autoptr(Credentials) less = NULL;
+    Credentials *none = one;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpuint(changed->n_accounts, ==, 2);
+    g_assert_cmpstr(changed->accounts[0].user, ==, "anne");
+    g_assert_cmpstr(credentials_find(changed, "anne")->secret, ==, again.secret);
+    g_assert_cmpstr(credentials_find(changed, "bert")->secret, ==, bert.secret);
+    g_assert_null(credentials_with(changed, &mirror, &error));
+    g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
+
+    g_assert_true(credentials_without(changed, "anne", &less, NULL));
+    g_assert_cmpuint(less->n_accounts, ==, 1);
+    g_assert_cmpstr(less->accounts[0].user, ==, "bert");
+    g_assert_true(credentials_without(less, "bert", &none, NULL));
+    g_assert_null(none);
+}
+
 /* Whether the mapping that holds @address has @flag among its VmFlags */
 static gboolean
 has_vm_flag(gconstpointer address, const char *flag)
@@ -193,6 +222,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/credentials/refused-sets", test_refused_sets);
     g_test_add_func("/iscsi/credentials/find", test_find);
     g_test_add_func("/iscsi/credentials/empty-and-full", test_empty_and_full);
+    g_test_add_func("/iscsi/credentials/with-and-without", test_with_and_without);
     g_test_add_func("/iscsi/credentials/not-in-core-dumps", test_not_in_core_dumps);
     return g_test_run();
 }

@@ -146,7 +146,7 @@ test_r2ts_in_flight(void)
     send_data(bed, ttt[0], 0, 6 * 4096, 4096, TRUE);
     send_data(bed, ttt[1], 0, 7 * 4096, 4096, TRUE);
     expect_good(bed);
-    g_assert_cmpuint(get_be32(bed->initiator->bhs + 36), ==, 8);
+    g_assert_cmpuint(get_be32(bed->initiator->bhs + 36), ==, 0);
 
     initiator_read(bed->initiator, 0, 64, in);
     g_assert_true(memcmp(in, bed->data, sizeof(in)) == 0);
@@ -162,7 +162,7 @@ test_wrong_data_sn(void)
     send_write(bed, 8, TRUE, 0);
     ttt = expect_r2t(bed, 0, 4096);
     send_data(bed, ttt, 1, 0, 4096, TRUE);
-    expect_failure(bed, 0x4b, 0x00);
+    expect_failure(bed, 0x47, 0x05);
     bed_free(bed);
 }
 
@@ -173,7 +173,7 @@ test_wrong_data_sn_unsolicited(void)
 
     send_write(bed, 8, FALSE, 2048);
     send_data(bed, PDU_TAG_RESERVED, 5, 2048, 2048, TRUE);
-    expect_failure(bed, 0x4b, 0x00);
+    expect_failure(bed, 0x47, 0x05);
     bed_free(bed);
 }
 
@@ -192,7 +192,7 @@ test_failure_waits_for_the_end(void)
     send_data(bed, ttt[0], 8, 2048, 2048, TRUE);
     expect_nothing(bed);
     send_data(bed, ttt[1], 0, 4096, 4096, TRUE);
-    expect_failure(bed, 0x4b, 0x00);
+    expect_failure(bed, 0x47, 0x05);
     bed_free(bed);
 }
 
@@ -437,6 +437,25 @@ test_small_pool(void)
     rig_free(rig);
 }
 
+/* Data that comes before the turn of its command has no place: that, and nothing else, is told */
+static void
+test_data_before_its_turn(void)
+{
+    Bed *bed = bed_new(UNSOLICITED);
+    guint8 first[PDU_BHS_SIZE], cdb[6] = { 0 };
+
+    initiator_command(bed->initiator, first, 0x80, cdb, sizeof(cdb), 0);
+    send_write(bed, 8, FALSE, 1024);
+    send_data(bed, PDU_TAG_RESERVED, 0, 1024, 3072, TRUE);
+    expect_nothing(bed);
+    initiator_send(bed->initiator, first, NULL, 0);
+    expect_good(bed);
+    g_assert_true(initiator_receive(bed->initiator));
+    g_assert_cmphex(pdu_itt(bed->initiator->bhs), ==, bed->itt);
+    g_assert_cmphex(bed->initiator->bhs[3], ==, 0x28);
+    bed_free(bed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -460,5 +479,6 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/dataseq/bidirectional", test_bidirectional);
     g_test_add_func("/iscsi/dataseq/reservations-are-bounded", test_reservations_are_bounded);
     g_test_add_func("/iscsi/dataseq/small-pool", test_small_pool);
+    g_test_add_func("/iscsi/dataseq/data-before-its-turn", test_data_before_its_turn);
     return g_test_run();
 }

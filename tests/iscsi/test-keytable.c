@@ -150,7 +150,7 @@ test_set_refused(void)
         { "MaxBurstLength", "1M" },     { "MaxBurstLength", "" },
         { "InitialR2T", "yes" },        { "HeaderDigest", "crc32c" },
         { "HeaderDigest", "" },         { "HeaderDigest", "None," },
-        { "DefaultTime2Wait", "3601" }, { "MaxConnections", "1" },
+        { "DefaultTime2Wait", "3601" }, { "MaxConnections", "9" },
         { "InitiatorName", "iqn.a" },   { "OFMarker", "No" },
         { "NoSuchParameter", "1" },
     };

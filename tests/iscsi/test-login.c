@@ -385,6 +385,7 @@ test_lookups(Fixture *fixture, gconstpointer unused)
         guint16 status;
     } cases[] = {
         { LOGIN_NOT_FOUND, LOGIN_STATUS_NOT_FOUND },
+        { LOGIN_HIDDEN, LOGIN_STATUS_NOT_FOUND },
         { LOGIN_FORBIDDEN, LOGIN_STATUS_AUTHORIZATION_FAILURE },
         { LOGIN_REMOVED, LOGIN_STATUS_TARGET_REMOVED },
         { LOGIN_UNAVAILABLE, LOGIN_STATUS_SERVICE_UNAVAILABLE },

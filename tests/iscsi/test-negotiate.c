@@ -75,7 +75,7 @@ test_minimum(Fixture *fixture, gconstpointer unused)
 {
     expect(fixture, "MaxBurstLength", "16776192", "1048576");
     expect(fixture, "MaxOutstandingR2T", "1", "1");
-    expect(fixture, "MaxConnections", "8", "1");
+    expect(fixture, "MaxConnections", "8", "4");
     expect(fixture, "ErrorRecoveryLevel", "2", "0");
     expect(fixture, "DefaultTime2Retain", "0", "0");
     g_assert_cmpuint(fixture->negotiation.params.max_burst_length, ==, 1048576);
@@ -166,9 +166,9 @@ test_required_digest(Fixture *fixture, gconstpointer unused)
 static void
 test_task_reporting(Fixture *fixture, gconstpointer unused)
 {
-    expect(fixture, "TaskReporting", "FastAbort,ResponseFence,RFC3720", "ResponseFence");
+    expect(fixture, "TaskReporting", "FastAbort,ResponseFence,RFC3720", "FastAbort");
     g_assert_cmpuint(fixture->negotiation.params.task_reporting, ==,
-                     ISCSI_TASK_REPORTING_RESPONSE_FENCE);
+                     ISCSI_TASK_REPORTING_FAST_ABORT);
 }
 
 static void
@@ -358,8 +358,55 @@ test_full_feature(Fixture *fixture, gconstpointer unused)
     expect(fixture, "HeaderDigest", "CRC32C", "Reject");
     g_assert_cmpint(receive(fixture, "MaxRecvDataSegmentLength", "4096"), ==, NEGOTIATE_OK);
     end(fixture);
-    g_assert_null(answer(fixture, "MaxRecvDataSegmentLength"));
     g_assert_cmpuint(fixture->negotiation.params.max_xmit_data_segment_length, ==, 4096);
+}
+
+/* Begin in the full feature phase, with what holds of ours */
+static void
+begin_full_feature(Fixture *fixture, guint32 declared)
+{
+    IscsiParams current = fixture->negotiation.params;
+
+    current.max_recv_data_segment_length = declared;
+    negotiate_init_full_feature(&fixture->negotiation, &fixture->local, ISCSI_SESSION_NORMAL,
+                                &current);
+}
+
+/* Ours once, in the answer to theirs, and only if it has changed */
+static void
+test_full_feature_declares(Fixture *fixture, gconstpointer unused)
+{
+    begin_full_feature(fixture, 4096);
+    end(fixture);
+    g_assert_null(answer(fixture, "MaxRecvDataSegmentLength"));
+    g_assert_cmpint(receive(fixture, "MaxRecvDataSegmentLength", "4096"), ==, NEGOTIATE_OK);
+    end(fixture);
+    g_assert_cmpstr(answer(fixture, "MaxRecvDataSegmentLength"), ==, "1048576");
+    g_assert_cmpuint(fixture->negotiation.params.max_recv_data_segment_length, ==, 1048576);
+
+    text_writer_clear(&fixture->writer);
+    end(fixture);
+    g_assert_true(text_writer_is_empty(&fixture->writer));
+
+    begin_full_feature(fixture, 1048576);
+    g_assert_cmpint(receive(fixture, "MaxRecvDataSegmentLength", "4096"), ==, NEGOTIATE_OK);
+    end(fixture);
+    g_assert_true(text_writer_is_empty(&fixture->writer));
+}
+
+static void
+test_full_feature_asked(Fixture *fixture, gconstpointer unused)
+{
+    begin_full_feature(fixture, 4096);
+    fixture->negotiation.is_asked = TRUE;
+    end(fixture);
+    g_assert_cmpstr(answer(fixture, "MaxRecvDataSegmentLength"), ==, "1048576");
+
+    text_writer_clear(&fixture->writer);
+    begin_full_feature(fixture, 1048576);
+    fixture->negotiation.is_asked = TRUE;
+    end(fixture);
+    g_assert_true(text_writer_is_empty(&fixture->writer));
 }
 
 static void
@@ -402,6 +449,8 @@ main(int argc, char **argv)
     ADD("joining", test_joining);
     ADD("security-stage", test_security_stage);
     ADD("full-feature", test_full_feature);
+    ADD("full-feature-declares", test_full_feature_declares);
+    ADD("full-feature-asked", test_full_feature_asked);
     ADD("answers-too-long", test_answers_too_long);
 
     return g_test_run();

@@ -307,16 +307,46 @@ test_known_tsih(void)
     claim_init(&bed, &stranger, "iqn.b", 1);
     registry_claim(&a.claim);
     bed_turn(&bed);
+    a.claim.place = &bed;
     more.claim.requested_tsih = stranger.claim.requested_tsih = a.claim.tsih;
     registry_claim(&more.claim);
     registry_claim(&stranger.claim);
     bed_turn(&bed);
-    g_assert_cmphex(more.claim.status, ==, LOGIN_STATUS_TOO_MANY_CONNECTIONS);
+    g_assert_cmphex(more.claim.status, ==, LOGIN_STATUS_SUCCESS);
+    g_assert_true(more.claim.joined == &bed);
+    g_assert_cmpuint(more.claim.tsih, ==, a.claim.tsih);
     g_assert_cmphex(stranger.claim.status, ==, LOGIN_STATUS_NO_SESSION);
+    g_assert_null(stranger.claim.joined);
+    g_assert_cmpuint(registry_n_sessions(bed.registry), ==, 1);
     g_assert_cmpuint(a.n_evicted, ==, 0);
     claim_deinit(&more);
     claim_deinit(&stranger);
     release(&bed, &a);
+    bed_deinit(&bed);
+}
+
+/* A session that ends for a new one is not joined any more */
+static void
+test_evicted_is_not_joined(void)
+{
+    Bed bed;
+    TestClaim a, again, more;
+
+    bed_init(&bed, 10);
+    claim_init(&bed, &a, "iqn.a", 1);
+    claim_init(&bed, &again, "iqn.a", 1);
+    claim_init(&bed, &more, "iqn.a", 1);
+    registry_claim(&a.claim);
+    bed_turn(&bed);
+    registry_claim(&again.claim);
+    more.claim.requested_tsih = a.claim.tsih;
+    registry_claim(&more.claim);
+    bed_turn(&bed);
+    g_assert_cmpuint(a.n_evicted, ==, 1);
+    g_assert_cmphex(more.claim.status, ==, LOGIN_STATUS_NO_SESSION);
+    claim_deinit(&more);
+    release(&bed, &a);
+    release(&bed, &again);
     bed_deinit(&bed);
 }
 
@@ -357,6 +387,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/registry/tsih-is-not-reused-soon", test_tsih_is_not_reused_soon);
     g_test_add_func("/iscsi/registry/unknown-tsih", test_unknown_tsih);
     g_test_add_func("/iscsi/registry/known-tsih", test_known_tsih);
+    g_test_add_func("/iscsi/registry/evicted-is-not-joined", test_evicted_is_not_joined);
     g_test_add_func("/iscsi/registry/discovery-sessions-are-apart",
                     test_discovery_sessions_are_apart);
     return g_test_run();

@@ -187,6 +187,61 @@ test_immediate_data_digest_error(void)
     rig_free(rig);
 }
 
+/* A write at block 3 whose immediate data comes damaged; @bhs is its header */
+static void
+send_rejected_write(Initiator *initiator, guint8 *bhs, const guint8 *data)
+{
+    guint8 cdb[10];
+
+    initiator_cdb10(cdb, 0x2a, 3, 1);
+    initiator_command(initiator, bhs, 0xa0, cdb, sizeof(cdb), BLOCK);
+    send_damaged(initiator, bhs, data, BLOCK, 52 + 100);
+    expect_reject(initiator, PDU_REJECT_DATA_DIGEST, pdu_itt(bhs));
+}
+
+/* Nobody sends it again: what comes behind it would wait for ever, so the initiator begins anew */
+static void
+test_gap_that_stays(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE });
+    Initiator *initiator = initiator_new(rig);
+    guint8 bhs[PDU_BHS_SIZE], cdb[6] = { 0 }, data[BLOCK] = { 0 };
+
+    g_assert_cmphex(initiator_login(initiator, DIGESTS), ==, 0);
+    initiator_settle(initiator);
+    send_rejected_write(initiator, bhs, data);
+    initiator_command(initiator, bhs, 0x80, cdb, sizeof(cdb), 0);
+    initiator_send(initiator, bhs, NULL, 0);
+    clock_advance(&rig->clock, USEC_PER_SEC);
+    g_assert_false(initiator_poll(initiator));
+
+    clock_advance(&rig->clock, USEC_PER_SEC);
+    g_assert_true(initiator_is_closed(initiator));
+    g_assert_cmpstr(rig_last_event(rig, ISCSI_EVENT_SESSION_CLOSED)->reason, ==,
+                    "a request that came damaged was not sent again");
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+static void
+test_gap_that_is_filled(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE });
+    Initiator *initiator = initiator_new(rig);
+    guint8 bhs[PDU_BHS_SIZE], data[BLOCK] = { 1 }, in[BLOCK];
+
+    g_assert_cmphex(initiator_login(initiator, DIGESTS), ==, 0);
+    initiator_settle(initiator);
+    send_rejected_write(initiator, bhs, data);
+    initiator_send(initiator, bhs, data, sizeof(data));
+    g_assert_true(initiator_receive(initiator));
+    clock_advance(&rig->clock, 3 * USEC_PER_SEC);
+    initiator_read(initiator, 3, 1, in);
+    g_assert_true(memcmp(in, data, BLOCK) == 0);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
 /* Damaged Data-Out: Reject, then the command fails when the sequence has ended (RFC 7143 7.8) */
 static void
 test_data_out_digest_error(void)
@@ -327,6 +382,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/rx/padding", test_padding);
     g_test_add_func("/iscsi/rx/header-digest-error", test_header_digest_error);
     g_test_add_func("/iscsi/rx/immediate-data-digest-error", test_immediate_data_digest_error);
+    g_test_add_func("/iscsi/rx/gap-that-stays", test_gap_that_stays);
+    g_test_add_func("/iscsi/rx/gap-that-is-filled", test_gap_that_is_filled);
     g_test_add_func("/iscsi/rx/data-out-digest-error", test_data_out_digest_error);
     g_test_add_func("/iscsi/rx/segment-too-long", test_segment_too_long);
     g_test_add_func("/iscsi/rx/unknown-opcode", test_unknown_opcode);

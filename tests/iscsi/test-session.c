@@ -692,6 +692,32 @@ test_abort_task_set_spares_what_comes_after(void)
     bed_close(&bed);
 }
 
+/* A command behind a reset is not what that concerns; where it is caught by it, this is told */
+static void
+test_reset_tells_what_comes_after(void)
+{
+    Bed bed = bed_open(NULL);
+    Initiator *initiator = bed.initiator;
+    guint32 before, after;
+    guint n_after = 0;
+
+    rig_hold(bed.rig);
+    before = send_read(initiator, 0, 1);
+    g_assert_false(initiator_poll(initiator));
+    send_tmf(initiator, PDU_TMF_LOGICAL_UNIT_RESET, PDU_TAG_RESERVED, 0);
+    after = send_read(initiator, 1, 1);
+    rig_settle(bed.rig);
+    rig_release(bed.rig);
+
+    while (initiator_poll(initiator)) {
+        g_assert_cmphex(pdu_itt(initiator->bhs), !=, before);
+        n_after += pdu_itt(initiator->bhs) == after;
+    }
+    g_assert_cmpuint(n_after, ==, 1);
+    initiator_settle(initiator);
+    bed_close(&bed);
+}
+
 /* RFC 7144 6.3: its tasks end, it is answered, and then the session goes, and no other */
 static void
 test_nexus_reset(void)
@@ -1013,6 +1039,8 @@ main(int argc, char **argv)
                     test_reset_waits_for_commands_before_it);
     g_test_add_func("/iscsi/session/spares-what-comes-after",
                     test_abort_task_set_spares_what_comes_after);
+    g_test_add_func("/iscsi/session/reset-tells-what-comes-after",
+                    test_reset_tells_what_comes_after);
     g_test_add_func("/iscsi/session/nexus-reset", test_nexus_reset);
     g_test_add_func("/iscsi/session/unsupported-functions", test_unsupported_functions);
     g_test_add_func("/iscsi/session/cold-reset-ends-the-sessions",

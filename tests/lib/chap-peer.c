@@ -90,6 +90,7 @@ chap_peer_exchange(Initiator *initiator, guint8 flags, const char *text)
     initiator_header(initiator, bhs, PDU_LOGIN_REQUEST | PDU_IMMEDIATE, flags);
     memcpy(bhs + 8, initiator->isid, 6);
     put_be16(bhs + 14, initiator->tsih);
+    put_be16(bhs + 20, initiator->cid);
     initiator_send(initiator, bhs, pairs, text[0] != '\0' ? strlen(text) + 1 : 0);
     if (!initiator_receive(initiator))
         return G_MAXUINT16;

@@ -88,7 +88,11 @@ initiator_send_bytes(Initiator *initiator, const void *bytes, gsize size)
 
     while (size > 0) {
         gsize n = initiator->chunk != 0 ? MIN(size, initiator->chunk) : size;
-        gssize r = send(initiator->fd, p, n, MSG_NOSIGNAL);
+        gssize r;
+
+        if (initiator->split != 0)
+            n = MIN(n, initiator->split);
+        r = send(initiator->fd, p, n, MSG_NOSIGNAL);
 
         if (r < 0 && (errno == EPIPE || errno == ECONNRESET))
             return;
@@ -96,6 +100,8 @@ initiator_send_bytes(Initiator *initiator, const void *bytes, gsize size)
         if (r > 0) {
             p += r;
             size -= (gsize)r;
+            if (initiator->split != 0 && (initiator->split -= (gsize)r) == 0)
+                rig_settle(initiator->rig);
         }
         if (r < 0 || initiator->chunk != 0)
             wait_for(initiator, POLLOUT);
@@ -111,13 +117,16 @@ receive_bytes(Initiator *initiator, void *bytes, gsize size)
     gint64 limit = g_get_monotonic_time() + PATIENCE_USEC;
 
     while (size > 0) {
-        gssize r = recv(initiator->fd, p, size, 0);
+        gsize n = initiator->receive_chunk != 0 ? MIN(size, initiator->receive_chunk) : size;
+        gssize r = recv(initiator->fd, p, n, 0);
 
         if (r == 0 || (r < 0 && errno == ECONNRESET))
             return FALSE;
         if (r > 0) {
             p += r;
             size -= (gsize)r;
+            if (initiator->receive_chunk != 0)
+                wait_for(initiator, POLLIN);
             continue;
         }
         g_assert_cmpint(errno, ==, EAGAIN);
@@ -148,7 +157,8 @@ check_digest(const guint8 *p, guint32 crc)
 /* PDUs */
 
 void
-initiator_send(Initiator *initiator, guint8 *bhs, const void *data, gsize size)
+initiator_send_flawed(Initiator *initiator, guint8 *bhs, const void *data, gsize size,
+                      InitiatorFlaw flaw)
 {
     g_autofree guint8 *bytes = g_malloc0(PDU_BHS_SIZE + size + 12);
     gsize n = PDU_BHS_SIZE;
@@ -157,6 +167,7 @@ initiator_send(Initiator *initiator, guint8 *bhs, const void *data, gsize size)
     memcpy(bytes, bhs, PDU_BHS_SIZE);
     if (initiator->header_digest) {
         put_digest(bytes + n, crc32c_update(CRC32C_INIT, bhs, PDU_BHS_SIZE));
+        bytes[n] ^= flaw == INITIATOR_FLAW_HEADER_DIGEST;
         n += 4;
     }
     if (size > 0) {
@@ -166,10 +177,18 @@ initiator_send(Initiator *initiator, guint8 *bhs, const void *data, gsize size)
         n += padded;
         if (initiator->data_digest) {
             put_digest(bytes + n, crc32c_update(CRC32C_INIT, bytes + n - padded, padded));
+            bytes[n] ^= flaw == INITIATOR_FLAW_DATA_DIGEST;
+            bytes[n - 1] ^= flaw == INITIATOR_FLAW_PADDING;
             n += 4;
         }
     }
     initiator_send_bytes(initiator, bytes, n);
+}
+
+void
+initiator_send(Initiator *initiator, guint8 *bhs, const void *data, gsize size)
+{
+    initiator_send_flawed(initiator, bhs, data, size, INITIATOR_FLAW_NONE);
 }
 
 static void
@@ -189,7 +208,7 @@ take_numbers(Initiator *initiator)
 }
 
 gboolean
-initiator_receive(Initiator *initiator)
+initiator_receive_any(Initiator *initiator)
 {
     guint8 digest[4];
     guint8 pad[4];
@@ -218,6 +237,15 @@ initiator_receive(Initiator *initiator)
         crc = crc32c_update(crc, pad, pdu_pad(initiator->data_size));
         initiator->digest_error |= !check_digest(digest, crc);
     }
+    return TRUE;
+}
+
+gboolean
+initiator_receive(Initiator *initiator)
+{
+    if (!initiator_receive_any(initiator))
+        return FALSE;
+
     g_assert_false(initiator->digest_error);
     if (pdu_opcode(initiator->bhs) != PDU_LOGIN_RESPONSE)
         take_numbers(initiator);
@@ -321,7 +349,7 @@ initiator_login_text(Initiator *initiator, const char *text)
     initiator_header(initiator, bhs, PDU_LOGIN_REQUEST | PDU_IMMEDIATE, 0x87);
     memcpy(bhs + 8, initiator->isid, 6);
     put_be16(bhs + 14, initiator->tsih);
-    put_be16(bhs + 20, 0);
+    put_be16(bhs + 20, initiator->cid);
     initiator_send(initiator, bhs, pairs, strlen(text) + 1);
     initiator->header_digest = initiator->data_digest = FALSE;
     if (!initiator_receive(initiator)) {
@@ -429,7 +457,7 @@ take_status(const Initiator *initiator, Outcome *outcome)
     }
 
     g_assert_cmphex(bhs[2], ==, PDU_RESPONSE_COMPLETED);
-    g_assert_cmpuint(get_be32(bhs + 36), ==, outcome->n_data_in + outcome->n_r2t);
+    g_assert_cmpuint(get_be32(bhs + 36), ==, outcome->n_data_in); /* not R2Ts: RFC 7143 11.4.8 */
     if (initiator->data_size >= 2) {
         outcome->sense_size = get_be16(initiator->data);
         g_assert_cmpuint(outcome->sense_size + 2, ==, initiator->data_size);

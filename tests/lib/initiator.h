@@ -18,6 +18,8 @@ typedef struct {
     Rig *rig;
     int fd;
     gsize chunk; /* bytes a send(); 0: all at once */
+    gsize split; /* bytes until the stream is cut once, and everything settles; 0: no more */
+    gsize receive_chunk; /* bytes a recv(); 0: as many as are wanted */
 
     /* numbers */
     guint32 itt;
@@ -29,6 +31,7 @@ typedef struct {
     const char *name;
     guint8 isid[6];
     guint16 tsih;
+    guint16 cid;
     guint16 status; /* of the last login */
     gboolean header_digest;
     gboolean data_digest;
@@ -44,6 +47,14 @@ typedef struct {
     gsize data_size;
     gboolean digest_error;
 } Initiator;
+
+/* What may be wrong with a PDU on the wire */
+typedef enum {
+    INITIATOR_FLAW_NONE,
+    INITIATOR_FLAW_HEADER_DIGEST,
+    INITIATOR_FLAW_DATA_DIGEST,
+    INITIATOR_FLAW_PADDING, /* not what the data digest was made of */
+} InitiatorFlaw;
 
 /* What a command came to */
 typedef struct {
@@ -81,10 +92,15 @@ guint16 initiator_login_discovery(Initiator *initiator);
 
 /* Send as it is: padding and digests are added */
 void initiator_send(Initiator *initiator, guint8 *bhs, const void *data, gsize size);
+void initiator_send_flawed(Initiator *initiator, guint8 *bhs, const void *data, gsize size,
+                           InitiatorFlaw flaw);
 void initiator_send_bytes(Initiator *initiator, const void *bytes, gsize size);
 
 /* The next PDU. FALSE: the target closed the connection. A test fails when nothing comes. */
 gboolean initiator_receive(Initiator *initiator);
+
+/* The same, without a word about its numbers; a wrong digest is told by @digest_error */
+gboolean initiator_receive_any(Initiator *initiator);
 
 /* The next PDU if there is one after all has settled (rig without threads) */
 gboolean initiator_poll(Initiator *initiator);

@@ -175,6 +175,8 @@ open_store(Rig *rig, const RigConfig *config)
     else
         rig->store = backstore_open(&store_config, rig->offload, rig->n_workers, &error);
     g_assert_no_error(error);
+    if (config->faults != NULL)
+        backstore_begin_with_faults(rig->store, config->faults);
     rig->lu = lu_new(&lu_config, rig->store, rig->workers, rig->n_workers, 0);
     rig->map = lun_map_new(&(LunEntry){ .lun = 0, .lu = rig->lu }, 1);
 }

@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "backstore/fault.h"
 #include "iscsi/service.h"
 
 /*
@@ -26,6 +27,7 @@ typedef struct {
     gsize pool_size;    /* 0 is 64 MiB */
     guint max_sessions; /* 0: the default */
     guint max_logins;   /* 0: the default */
+    FaultSet *faults;   /* of the backstore, or NULL; a reference is taken */
     void (*adjust)(IscsiTarget *target); /* before it is published; or NULL */
 } RigConfig;
 

@@ -480,6 +480,24 @@ test_leftovers_are_removed(Fixture *fixture, gconstpointer data)
     g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
 }
 
+/* What could not be read again is not written, and what is there stays */
+static void
+test_too_large_is_not_written(Fixture *fixture, gconstpointer data)
+{
+    char *large = g_malloc0((1 << 20) + 2);
+
+    memset(large, 'a', (1 << 20) + 1);
+    store_save_record(fixture->store, STORE_SECRETS, "n", g_strdup("before"), on_saved, fixture);
+    store_save_record(fixture->store, STORE_SECRETS, "n", large, on_saved, fixture);
+    wait_for(fixture, 2);
+    g_assert_error(fixture->error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED);
+
+    store_load_records(fixture->store, STORE_SECRETS, on_loaded, fixture);
+    wait_for(fixture, 1);
+    g_assert_cmpuint(fixture->entries->len, ==, 1);
+    g_assert_cmpstr(((const StoreEntry *)fixture->entries->pdata[0])->text, ==, "before");
+}
+
 static void
 add(const char *path, void (*test)(Fixture *fixture, gconstpointer data))
 {
@@ -504,5 +522,6 @@ main(int argc, char **argv)
     add("/model/store/failing-calls", test_failing_calls);
     add("/model/store/crash-at-every-call", test_crash_at_every_call);
     add("/model/store/leftovers-are-removed", test_leftovers_are_removed);
+    add("/model/store/too-large-is-not-written", test_too_large_is_not_written);
     return g_test_run();
 }

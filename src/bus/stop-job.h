@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+#pragma once
+
+#include <gio/gio.h>
+
+/* @is_stop: systemd stops the service for good. FALSE: it restarts it, or nobody knows. */
+typedef void (*StopJobDone)(gpointer data, gboolean is_stop);
+
+/* Ask systemd, on the bus of @connection, why this process is to end. @done follows within some seconds,
+ * never from within the call. */
+void stop_job_ask(GDBusConnection *connection, StopJobDone done, gpointer data);

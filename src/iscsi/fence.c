@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-FileCopyrightText: the lunport authors */
+
+/*
+ * Response fence, RFC 7143 4.2.2.3
+ *
+ * A session of one connection needs none: its answers arrive in the order in
+ * which they are sent. With several, an answer that others must not overtake
+ * goes in three steps. All connections are held: what is queued then is still
+ * sent, and what was lost is sent again; what comes later stays back. When all that was sent has been
+ * acknowledged, the answer goes. When it was acknowledged too, the connections
+ * go on. Who has nothing to send and has not acknowledged is asked by a ping, so
+ * a peer that does not answer is given up in the time of those.
+ *
+ * It is the nexus that is held and not one logical unit of it: that is more than
+ * is asked for, costs nothing per command, and happens only after something was
+ * aborted.
+ *
+ * It is used whatever TaskReporting is: sessions with the semantics of RFC 3720
+ * are not promised it, but it does them no harm.
+ */
+
+#include "iscsi/fence.h"
+
+#include "iscsi/connection.h"
+#include "iscsi/session.h"
+#include "iscsi/tx.h"
+
+#define ASC_RESET                 0x29
+#define ASC_COMMANDS_CLEARED      0x2f
+#define PERSISTENT_RESERVE_OUT    0x5f
+#define PR_PREEMPT_AND_ABORT      0x05
+#define SENSE_RESPONSE_DESCRIPTOR 0x72
+
+void
+fence_init(Session *session)
+{
+    list_init(&session->fence.waiting);
+}
+
+gboolean
+fence_concerns(const ScsiCommand *command)
+{
+    const guint8 *sense = command->sense;
+    gboolean is_descriptor = (sense[0] & 0x7f) == SENSE_RESPONSE_DESCRIPTOR;
+    guint8 key = (is_descriptor ? sense[1] : sense[2]) & 0x0f;
+    guint8 asc = is_descriptor ? sense[2] : sense[12];
+    guint8 ascq = is_descriptor ? sense[3] : sense[13];
+
+    if (command->status == SCSI_GOOD)
+        return command->cdb[0] == PERSISTENT_RESERVE_OUT &&
+               (command->cdb[1] & 0x1f) == PR_PREEMPT_AND_ABORT;
+    /* 29/00 is that of a new nexus, behind which there is nothing yet */
+    return command->status == SCSI_CHECK_CONDITION && command->sense_length >= 8 &&
+           key == SENSE_KEY_UNIT_ATTENTION &&
+           ((asc == ASC_RESET && ascq != 0) || asc == ASC_COMMANDS_CLEARED);
+}
+
+static void
+hold(Session *session)
+{
+    list_foreach(link, &session->connections)
+        list_entry(link, Connection, session_link)->tx.is_held = TRUE;
+}
+
+static void
+let_go(Session *session)
+{
+    list_foreach(link, &session->connections)
+        tx_let_go(list_entry(link, Connection, session_link));
+}
+
+/* All that was sent on it has arrived; if not, see to it that we get to know */
+static gboolean
+is_quiet(Connection *connection)
+{
+    if (!tx_is_idle(connection))
+        return FALSE;
+    if (!pdu_sn_less(connection->exp_stat_sn, connection->stat_sn))
+        return TRUE;
+    if (!connection->is_pinged)
+        connection_ping(connection);
+    return FALSE;
+}
+
+static gboolean
+are_quiet(Session *session)
+{
+    gboolean all = TRUE;
+
+    /* All are asked at once */
+    list_foreach(link, &session->connections) {
+        Connection *connection = list_entry(link, Connection, session_link);
+
+        all &= connection->is_leaving || is_quiet(connection);
+    }
+    return all;
+}
+
+/* The next one that waits and still can be told */
+static Task *
+take_next(Session *session)
+{
+    ListLink *link;
+
+    while ((link = list_pop(&session->fence.waiting)) != NULL) {
+        Task *task = list_entry(link, Task, link);
+
+        if (task->connection != NULL)
+            return task;
+    }
+    return NULL;
+}
+
+/* Returns: FALSE: something has to be waited for, or all is over */
+static gboolean
+step(Session *session)
+{
+    Fence *fence = &session->fence;
+
+    if (fence->connection != NULL) {
+        if (!is_quiet(fence->connection))
+            return FALSE;
+        fence->connection = NULL;
+    } else if (fence->task != NULL) {
+        if (!are_quiet(session))
+            return FALSE;
+        fence->connection = fence->task->connection;
+        tx_queue_now(g_steal_pointer(&fence->task));
+        return FALSE;
+    }
+
+    fence->task = take_next(session);
+    if (fence->task != NULL)
+        return TRUE;
+    let_go(session);
+    return FALSE;
+}
+
+void
+fence_check(Session *session)
+{
+    if (session->is_closing)
+        return;
+    while (step(session))
+        continue;
+}
+
+void
+fence_answer(Task *task)
+{
+    Session *session = task->session;
+    gboolean is_first = session->fence.task == NULL && session->fence.connection == NULL;
+
+    if (session->n_connections <= 1) {
+        tx_queue(task);
+        return;
+    }
+
+    list_append(&session->fence.waiting, &task->link);
+    if (is_first) {
+        hold(session);
+        fence_check(session);
+    }
+}
+
+void
+fence_connection_gone(Session *session, const Connection *connection)
+{
+    Fence *fence = &session->fence;
+    gboolean is_up = fence->task != NULL || fence->connection != NULL;
+
+    if (!is_up)
+        return;
+    if (fence->connection == connection)
+        fence->connection = NULL;
+    if (fence->task != NULL && fence->task->connection == NULL)
+        fence->task = NULL;
+    fence_check(session);
+}
+
+void
+fence_lift(Session *session)
+{
+    Fence *fence = &session->fence;
+    Task *task = fence->task;
+
+    if (task == NULL && fence->connection == NULL)
+        return;
+
+    fence->task = NULL;
+    fence->connection = NULL;
+    let_go(session);
+    do {
+        if (task != NULL && task->connection != NULL)
+            tx_queue(task);
+    } while ((task = take_next(session)) != NULL);
+}
