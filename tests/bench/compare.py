@@ -8,6 +8,9 @@ take turns, so that a machine that speeds up or slows down hits all of them.
 What is printed is the target's CPU time per operation and its ratio to the
 others: the absolute rates of a shared machine mean little.
 
+Some cases compare lunport with itself: the same server, with digests and
+without, in turns.
+
 Needs tgtd and tgtadm (Debian package tgt) and root for the comparison with
 tgt; without them it measures lunport and the echo.
 """
@@ -33,10 +36,20 @@ CASES = {
     "read-4k-q1": ("null", "null", ["--depth=1"]),
     "write-4k-q32": ("null", "null", ["--depth=32", "--reads=0"]),
     "mixed-4k-q32": ("ram", "null", ["--depth=32", "--reads=70"]),
-    "read-4k-q32-digests": ("null", "null", ["--depth=32", "--digests=both"]),
     "read-256k-q8": ("ram", "null", ["--depth=8", "--block=262144", "--sequential"]),
     "write-256k-q8": ("ram", "null", ["--depth=8", "--block=262144", "--sequential", "--reads=0"]),
     "read-1m-q8": ("ram", "null", ["--depth=8", "--block=1048576", "--sequential"]),
+}
+
+# What one server is asked for in turns; the first is what the others are compared with
+DIGESTS = {"none": [], "header": ["--digests=header"], "data": ["--digests=data"],
+           "both": ["--digests=both"]}
+VARIANTS = {
+    # name: (store type, options of bench, further options by the name of the variant)
+    "digests-read-4k-q32": ("null", ["--depth=32"], DIGESTS),
+    "digests-write-4k-q32": ("null", ["--depth=32", "--reads=0"], DIGESTS),
+    "digests-read-128k-q8": ("ram", ["--depth=8", "--block=131072"], DIGESTS),
+    "digests-write-128k-q8": ("ram", ["--depth=8", "--block=131072", "--reads=0"], DIGESTS),
 }
 
 
@@ -67,6 +80,7 @@ class Lunport:
 
     def __init__(self, daemon, cpu, store, directory):
         self.port = free_port()
+        self.log = open(os.path.join(directory, "log"), "wb")
         state = os.path.join(directory, "state")
         for folder in ("backstores", "targets", "portal-groups"):
             os.makedirs(os.path.join(state, folder), exist_ok=True)
@@ -75,7 +89,7 @@ class Lunport:
         self.bus = self.start_bus(directory)
         self.process = subprocess.Popen(
             pinned(cpu, [daemon, f"--bus={self.bus}", "--config-dir", os.path.join(directory, "etc"),
-                         "--state-dir", state, "--listen", f"127.0.0.1:{self.port}", "--workers=1"]))
+                         "--state-dir", state, "--listen", f"127.0.0.1:{self.port}", "--workers=1"]), stderr=self.log)
         wait_for(self.port, self.process)
         lunctl = os.path.join(os.path.dirname(daemon), "ctl", "lunctl")
         for words in (["backstore", "create", "disk", f"--type={store}", f"--size={size}"],
@@ -99,6 +113,7 @@ class Lunport:
         for process in (self.process, self.bus_process):
             process.terminate()
             process.wait(20)
+        self.log.close()
 
 
 class Tgt:
@@ -171,9 +186,25 @@ def run_case(args, name):
     return rounds
 
 
+def run_variants(args, name):
+    store, options, variants = VARIANTS[name]
+    rounds = {variant: [] for variant in variants}
+    with tempfile.TemporaryDirectory(prefix="lunport-bench-") as directory:
+        server = Lunport(args.daemon, args.server_cpu, store, directory)
+        try:
+            for _ in range(args.rounds):
+                for variant, more in variants.items():
+                    rounds[variant].append(
+                        measure(args.bench, server, args.load_cpu, options + more, args.seconds))
+        finally:
+            server.stop()
+    return rounds
+
+
 def report(name, rounds):
     print(f"{name}:")
-    base = [r["cpu_us"] for r in rounds["lunport"]]
+    first = next(iter(rounds))
+    base = [r["cpu_us"] for r in rounds[first]]
     for server, results in rounds.items():
         cpu = [r["cpu_us"] for r in results]
         ratio = statistics.median(c / b for c, b in zip(cpu, base))
@@ -182,7 +213,7 @@ def report(name, rounds):
               f"{statistics.median(r['mb_per_second'] for r in results):8.1f} MB/s  "
               f"p50 {statistics.median(r['p50_us'] for r in results):8.1f} µs  "
               f"p99 {statistics.median(r['p99_us'] for r in results):8.1f} µs  "
-              f"{ratio:6.2f} x lunport")
+              f"{ratio:6.2f} x {first}")
     sys.stdout.flush()
 
 
@@ -195,13 +226,13 @@ def main():
     parser.add_argument("--load-cpu", type=int, default=1)
     parser.add_argument("--no-tgt", action="store_true")
     parser.add_argument("--no-echo", action="store_true")
-    parser.add_argument("cases", nargs="*", default=[], help="all of: " + " ".join(CASES))
+    parser.add_argument("cases", nargs="*", default=[], help="all of: " + " ".join([*CASES, *VARIANTS]))
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     args.daemon = os.path.join(build, "src", "lunportd")
     args.bench = os.path.join(build, "tests", "bench", "bench")
-    for name in args.cases or CASES:
-        report(name, run_case(args, name))
+    for name in args.cases or [*CASES, *VARIANTS]:
+        report(name, run_case(args, name) if name in CASES else run_variants(args, name))
 
 
 if __name__ == "__main__":

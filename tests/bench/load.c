@@ -270,7 +270,9 @@ login(Peer *peer, const LoadConfig *config)
         peer->exp_stat_sn = get_be32(answer + 24) + 1;
         peer->max_cmd_sn = get_be32(answer + 32);
         if ((answer[1] & 0x83) == 0x83)
-            return TRUE;
+            return (peer->header_digest == config->header_digest &&
+                    peer->data_digest == config->data_digest) ||
+                   complain("the target does not want the digests");
         put_be32(bhs + 28, peer->exp_stat_sn);
         size = 0;
     }

@@ -204,6 +204,11 @@ class Daemon(Server):
         self.bus = None
         self.address = f"unix:path={self.folder}/bus"
         self.known = set()
+        self.prefix = []
+
+    def environment(self, log):
+        """Of the daemon, whose standard error is @log; None: that of the test."""
+        return None
 
     def start(self):
         if self.bus is None or self.bus.poll() is not None:
@@ -218,9 +223,10 @@ class Daemon(Server):
                 (self.folder / name).mkdir(exist_ok=True)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*WITH_US, self.daemon, f"--bus={self.address}", "--config-dir", str(self.folder / "config"),
+                [*WITH_US, *self.prefix, self.daemon, f"--bus={self.address}", "--config-dir", str(self.folder / "config"),
                  "--state-dir", str(self.folder / "state"), "--listen", f"127.0.0.1:{self.port}",
-                 *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                 *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environment(log))
         self._wait()
         wait_until(self._on_the_bus, "the name on the bus")
 

@@ -127,6 +127,21 @@ class Access:
         self.refused(self.url("alice", SECRET), BOB)
         self.inquiry(self.url(), ALICE)
 
+    def several_accounts(self):
+        """One after the other gets a secret of his own, and loses it, while the other goes on."""
+        self.ctl("access", "secret", rig.IQN, BOB, "--remove")
+        for user, secret in (("bob", "bobs-secret-789"), ("carol", "carols-secret-01")):
+            self.target.ctl_secrets("account", "set", rig.IQN, user, f"--rule={BOB}", secret=secret)
+        self.inquiry(self.url("bob", "bobs-secret-789"), BOB)
+        self.inquiry(self.url("carol", "carols-secret-01"), BOB)
+        self.refused(self.url("carol", "bobs-secret-789"), BOB)
+        self.target.ctl_secrets("account", "set", rig.IQN, "carol", f"--rule={BOB}", secret="carols-secret-02")
+        self.inquiry(self.url("carol", "carols-secret-02"), BOB)
+        self.refused(self.url("carol", "carols-secret-01"), BOB)
+        self.ctl("account", "remove", rig.IQN, "carol", f"--rule={BOB}")
+        self.refused(self.url("carol", "carols-secret-02"), BOB)
+        self.inquiry(self.url("bob", "bobs-secret-789"), BOB)
+
     def groups(self):
         self.ctl("group", "create", "nodes", BOB)
         self.ctl("access", "remove", rig.IQN, ALICE)
@@ -216,6 +231,7 @@ def main():
         check("two initiators see two maps", case.two_maps)
         check("writes of one, none of the other", case.writes)
         check("an account of a rule", case.own_account)
+        check("several accounts of a rule", case.several_accounts)
         check("groups and denials", case.groups)
         check("discovery tells what can be had", case.discovery)
         check("discovery with CHAP", case.discovery_auth)

@@ -29,11 +29,13 @@ SESSIONS = 10000 if FULL else 500
 LOGIN_RATE = 1000
 LOGIN_SECONDS = 60 if FULL else 2
 GARBAGE = 100_000_000 if FULL else 5_000_000
+MANY_STUCK = 200         # ask for more than there are buffers
 MEASURE_SECONDS = 5 if FULL else 1
 ROUNDS = 3
 
 SESSION_KIB = 48         # of memory, while a session is idle
 LEFT_KIB = 24 * 1024     # may stay with the allocator and in buffers
+POOL_KIB = 64 * 1024     # a worker's buffers
 LOG_LINES_A_MINUTE = 12  # of one address
 ADDRESSES = 33           # that the attacks and the innocent come from
 
@@ -156,6 +158,14 @@ def run(target, tap):
         peak = peers.rss()
         tap.result(sanitized or peak <= start_rss + n * SESSION_KIB + LEFT_KIB,
                    "memory is bounded", f"{start_rss} KiB before, {peak} KiB at the end of the attacks")
+
+        with peers.attack("stuck", MANY_STUCK) as stuck:
+            stuck.ready()
+            peers.measure(f"{MANY_STUCK} sessions that never read")
+            tap.check("the daemon answers beside sessions that never read", peers.answers)
+        peers.measure("after them")
+        tap.result(sanitized or peers.rss() <= peak + os.cpu_count() * POOL_KIB + LEFT_KIB,
+                   "their memory is that of the pools", f"{peak} KiB before, {peers.rss()} KiB after")
     print(f"# idle sessions that were lost: {idle.result().get('lost')}")
     tap.result(idle.result().get("lost") == 0, "no idle session was lost")
 

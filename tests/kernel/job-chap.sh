@@ -47,4 +47,5 @@ ok "mutual: node record" both_ways $MUTUAL
 ok "mutual: login" in_and_out
 ok "mutual, another target expected" both_ways not-the-target-1
 ok "the initiator leaves" refused 'authorization failure|login rejected|fail' login
+ok "the journal says why" host journal "another mutual CHAP user or secret"
 ok "the kernel is content" kernel_is_sane

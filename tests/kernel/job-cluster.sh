@@ -152,6 +152,29 @@ ok "it is registered" says 'lunport:third,i,0x00023d000005' pr_in -s "$A"
 ok "all target ports" pr_out -G -K 0xc1 -S 0xc2 "$A"
 ok "clear that" pr_out -C -K 0xc2 "$A"
 settled
+
+# sg_persist sends a mere name without its port; it means the sessions of that name
+
+ok "register for the other node by its name" pr_out -G -S 0xc5 -X "$them" "$A"
+ok "its port is registered" says "$them,i,0x" pr_in -s "$A"
+ok "and ours" says '2 registered' pr_in -k "$B"
+ok "we reserve for both" pr_out -R -T 5 -K 0xc5 "$A"
+ok "they write without having asked" write_to "$THEIRS"
+ok "who is registered already is refused" refused 'Illegal request|parameter' pr_out -G -S 0xc6 -K 0xc5 -X "$them" "$A"
+ok "clear what was for both" pr_out -C -K 0xc5 "$A"
+settled
+ok "a name that nobody has is refused" \
+    refused 'Illegal request|parameter' pr_out -G -S 0xc6 -X iqn.2026-11.org.lunport:nobody "$A"
+ok "and nobody is registered" says 'NO registered' pr_in -k "$A"
+ok "we register to move by name" pr_out -G -S 0xc7 "$A"
+ok "we reserve to move by name" pr_out -R -T 3 -K 0xc7 "$A"
+ok "register and move by name" pr_out -M -K 0xc7 -S 0xb7 -Q "$port" -X "$them" "$A"
+settled
+ok "by name they hold it" says 'Key=0xb7' pr_in -r "$A"
+ok "by name they write" write_to "$THEIRS"
+ok "by name we do not" denied "$A"
+ok "by name they clear" pr_out -C -K 0xb7 "$B"
+settled
 ok "register for all target ports" pr_out -I -Y -S 0xd1 "$A"
 ok "the service lists it" says "$us" host ctl lun registrations "$IQN" 0
 ok "the administrator clears" host ctl lun clear-reservations "$IQN" 0

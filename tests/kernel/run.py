@@ -12,19 +12,19 @@ class Host carries out, and finds status and output in two others.
     run.py JOB TSC-RATE-PROGRAM
 """
 
+import json
 import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
 import rig  # noqa: E402
+import wire  # noqa: E402
 
 KERNEL = ("quiet mitigations=off nokaslr nosmap nopti tsc=reliable no_timer_check "
           "random.trust_cpu=on nowatchdog rcupdate.rcu_expedited=1 panic=-1 console=ttyS0 "
@@ -48,7 +48,7 @@ def image():
 def boot(folder, share, khz):
     """qemu, without any device that the jobs do not use."""
     command = [
-        "qemu-system-x86_64", "-M", "microvm,acpi=on", "-accel", "tcg,thread=multi,tb-size=512",
+        *rig.WITH_US, "qemu-system-x86_64", "-M", "microvm,acpi=on", "-accel", "tcg,thread=multi,tb-size=512",
         "-cpu", "max,la57=off", "-smp", "2", "-m", "768", "-nodefaults", "-no-user-config",
         "-no-reboot", "-display", "none", "-serial", f"file:{share}/serial",
         "-kernel", str(folder / "vmlinux"), "-initrd", str(folder / "initrd"),
@@ -63,68 +63,13 @@ def boot(folder, share, khz):
                             stderr=subprocess.STDOUT, text=True)
 
 
-class Relay:
-    """Another way to a port of the target, through a process that can stop to pass anything on."""
-
-    def __init__(self, port):
-        self.target = port
-        self.open = threading.Event()
-        self.open.set()
-        self.pairs = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            near, _ = self.listener.accept()
-            try:
-                far = socket.create_connection(("127.0.0.1", self.target), timeout=5)
-                far.settimeout(None)
-            except OSError:
-                near.close()
-                continue
-            self.pairs += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
-
-    def _pass(self, source, sink):
-        try:
-            while data := source.recv(1 << 16):
-                self.open.wait()
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def hold(self):
-        """Nothing passes, and nobody is told."""
-        self.open.clear()
-
-    def release(self):
-        """What was held passes now."""
-        self.open.set()
-
-    def cut(self):
-        """Every connection ends."""
-        for end in self.pairs:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.pairs = []
-
-
 class Host:
     """What the guest can ask for while it runs. Each returns the text that the guest prints."""
 
     def __init__(self, target):
         self.target = target
-        self.relay = Relay(rig.free_port())
+        self.relay = wire.Relay(rig.free_port())
+        self.wire = wire.Wire(target.port)
 
     def restart(self):
         """The daemon dies without a word and is started again."""
@@ -145,6 +90,10 @@ class Host:
         """Whether the daemon has logged something with these words."""
         rig.wait_until(lambda: text in self.target.log(), text, 10)
         return ""
+
+    def count(self, text):
+        """How many lines of the daemon's log have these words."""
+        return f"{sum(text in line for line in self.target.log().splitlines())}\n"
 
     def disk(self, name, lun, size, *options):
         """A file, its backstore and a LUN."""
@@ -182,6 +131,25 @@ class Host:
         self.relay.cut()
         return ""
 
+    def damage(self, place, every, limit):
+        """From now on the third way turns over a bit in some PDUs."""
+        self.wire.damage(place, int(every), int(limit))
+        return ""
+
+    def spare(self):
+        """How often it has done that; it does so no more."""
+        return f"{self.wire.spare()}\n"
+
+    def digests(self, header, data):
+        """The digests of the one session, as its login said on the wire, and as lunctl says."""
+        rows = json.loads(self.target.ctl("--json=short", "session", "list"))
+        shown = self.target.ctl("session", "show", str(rows[0]["Tsih"]))
+        right = (len(rows) == 1 and f"digests {header} and {data}" in shown
+                 and self.wire.negotiated() == [header, data])
+        if not right:
+            raise subprocess.CalledProcessError(1, "digests", f"{self.wire.negotiated()}\n{shown}")
+        return ""
+
 
 def serve(host, share, request):
     """Do what the guest asks for."""
@@ -191,6 +159,8 @@ def serve(host, share, request):
         text = getattr(host, name)(*arguments)
     except subprocess.CalledProcessError as error:
         status, text = error.returncode, error.output
+    except TimeoutError as error:
+        status, text = 1, f"{error}\n"
     (share / "answer").write_text(text)
     (share / "status").write_text(f"{status}\n")
     request.unlink()
@@ -253,6 +223,7 @@ def main():
         everything = "1" if os.environ.get("LUNPORT_TEST_ALL") else ""
         (share / "env").write_text(f"PORT={target.port}\nIQN={rig.IQN}\nLUN={lun}\nJOB={job}\n"
                                    f"PORT2={host.relay.target}\nRELAY={host.relay.port}\n"
+                                   f"WIRE={host.wire.port}\n"
                                    f"ALL={everything}\nCAN_RESTART=1\n")
         begin = time.monotonic()
         guest = boot(folder, share, khz)

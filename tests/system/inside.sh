@@ -176,6 +176,37 @@ ok "what alice changed is on record" says . entries MESSAGE_ID=f700e3d4c2b1464ad
 iscsi-inq iscsi://127.0.0.1/iqn.2026-11.org.lunport:nothing/0 > /dev/null 2>&1
 ok "a refused login is on record" says 'refused' entries MESSAGE_ID=7f8d5e2a3b9c4f06a1d8e7c6b5f43207
 
+# -- Secrets --------------------------------------------------------------------------------------
+
+secrets=/var/lib/lunport/secrets/$name
+chap=iscsi://alice%wonderland-123@127.0.0.1/$name/0
+set_secret() { lunctl account set "$name" "$1" --secret-fd=3 3<<< "$2"; }
+seal_key() {
+    mkdir -p /etc/credstore.encrypted
+    head -c 32 /dev/urandom | systemd-creds encrypt --with-key=host --name=lunport.key - /etc/credstore.encrypted/lunport.key
+}
+ok "an account without a key" set_secret alice wonderland-123
+ok "is stored plainly" says '^lunport-secrets 1 plain' head -n 1 "$secrets"
+ok "status warns of it" says 'stored unencrypted' lunctl status
+ok "a key is sealed for this machine" seal_key
+ok "the service starts with it" systemctl restart lunportd.service
+ok "the secrets are sealed" until_true says '^lunport-secrets 1 aes-256-gcm' head -n 1 "$secrets"
+ok "nothing warns any more" not says 'stored unencrypted' lunctl status
+ok "another account" set_secret bob looking-glass-456
+ok "the first lets in" iscsi-inq "$chap"
+ok "the second does" iscsi-inq "iscsi://bob%looking-glass-456@127.0.0.1/$name/0"
+ok "a wrong secret does not" not iscsi-inq "iscsi://bob%wonderland-123@127.0.0.1/$name/0"
+ok "after another start they can be read still" systemctl restart lunportd.service
+ok "and let in" until_true iscsi-inq "$chap"
+mv /etc/credstore.encrypted/lunport.key /etc/lunport.key
+ok "it starts without the key too" systemctl restart lunportd.service
+ok "then nobody gets in" not iscsi-inq "$chap"
+ok "status says why" says 'It is sealed' lunctl status
+mv /etc/lunport.key /etc/credstore.encrypted/lunport.key
+ok "the key comes back" systemctl restart lunportd.service
+ok "and so do the secrets" until_true iscsi-inq "$chap"
+ok "no proof any more" lunctl target auth "$name" none
+
 # -- Life and death -------------------------------------------------------------------------------
 
 ok "exposure of the running service is at most 1.4" systemd-analyze security --threshold=14 --no-pager lunportd.service
@@ -200,7 +231,21 @@ rm -f /etc/polkit-1/rules.d/20-test.rules
 systemctl mask --runtime --now polkit.service 2> /dev/null
 ok "without polkit root still may" busctl call "${bus[@]}" CreateTarget 'sa{sv}' iqn.2026-11.org.lunport:nopolkit 0
 ok "without polkit alice may not" refused . create_target alice iqn.2026-11.org.lunport:team1.b
+if command -v qemu-io > /dev/null; then
+    qemu-io -f raw -c 'sleep 60000' "iscsi://127.0.0.1/$name/0" > /dev/null 2>&1 &
+    initiator=$!
+    ok "somebody is logged in" until_true says "$name" lunctl session list
+    mark=$(date +%s)
+    ok "restart" systemctl restart lunportd.service
+    ok "drops him" says 'ended: the service stops' entries --since="@$mark" MESSAGE_ID=6e0b9c4d8a2f4e17915cd3b7f6e80a06
+    ok "he comes back" until_true says "$name" lunctl session list
+    mark=$(date +%s)
+fi
 ok "socket and service stop" systemctl stop lunportd.socket lunportd.service
+if command -v qemu-io > /dev/null; then
+    ok "he was asked to log out" says 'ended: logout' entries --since="@$mark" MESSAGE_ID=6e0b9c4d8a2f4e17915cd3b7f6e80a06
+    kill "$initiator"
+fi
 ok "nothing of it failed" says '^success$' state lunportd.service Result
 ok "no unit was misunderstood" not says 'lunport.*(Unknown|Failed to parse|ignoring)' journalctl --quiet -b _PID=1
 ok "the bus understood its policy" not says 'Unknown (username|group)|org\.lunport1\.conf' journalctl --quiet -b -t dbus-daemon
