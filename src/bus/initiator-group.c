@@ -96,6 +96,22 @@ const Noun initiator_group_noun = {
  * Methods of Manager
  */
 
+/* Anybody may ask; a list that is much too long is refused before anything is made of it */
+static gboolean
+check_size(const char *const *given, GError **ret_error)
+{
+    gsize size = 0;
+
+    for (gsize i = 0; given[i] != NULL && size <= ACL_LIST_TEXT_MAX; i++)
+        size += strlen(given[i]) + 1;
+    if (size <= ACL_LIST_TEXT_MAX)
+        return TRUE;
+
+    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
+                "The names of a group may have at most %d bytes in all", ACL_LIST_TEXT_MAX);
+    return FALSE;
+}
+
 static InitiatorGroupSpec *
 make_spec(const Call *call, GError **ret_error)
 {
@@ -105,7 +121,7 @@ make_spec(const Call *call, GError **ret_error)
     g_autoptr(InitiatorGroupSpec) spec = NULL;
 
     g_variant_get(call->parameters, "(&s^a&s@a{sv})", &name, &given, NULL);
-    if (!name_check_object(name, ret_error))
+    if (!name_check_object(name, ret_error) || !check_size(given, ret_error))
         return NULL;
 
     for (gsize i = 0; given[i] != NULL; i++) {

@@ -441,9 +441,13 @@ run_add_lun(Call *call, gpointer object)
     const ModelTarget *target = object;
     const ModelBackstore *backstore = find_backstore(call, NULL);
     ChangeOptions change = call_change(call);
-    g_autoptr(LunSpec) spec = lun_spec_new(0, backstore->spec->name);
+    g_autoptr(LunSpec) spec = NULL;
     GError *error = NULL;
     gint32 number;
+
+    /* check_add_lun() has just found it */
+    g_assert(backstore != NULL);
+    spec = lun_spec_new(0, backstore->spec->name);
 
     if (!options_apply(&call->options, &add_lun_options, spec, &error)) {
         call_fail(call, error);

@@ -256,8 +256,14 @@ gboolean
 acl_check_initiators(const char *text, GError **ret_error)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-    g_auto(GStrv) words = acl_words_split(text);
+    g_auto(GStrv) words = NULL;
 
+    if (strlen(text) > ACL_LIST_TEXT_MAX) {
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
+                    "The names of a group may have at most %d bytes in all", ACL_LIST_TEXT_MAX);
+        return FALSE;
+    }
+    words = acl_words_split(text);
     if (g_strv_length(words) > ACL_INITIATORS_MAX) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_LIMIT_EXCEEDED,
                     "A group may have at most %d initiators", ACL_INITIATORS_MAX);

@@ -1126,6 +1126,16 @@ test_login_rejected(Fixture *fixture, gconstpointer data)
                                            " iqn.2026-11.org.lunport:client'>*");
 }
 
+/* Anybody may send it, so it is refused before the names are looked at */
+static void
+test_initiator_group_too_long(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *name = g_strnfill(1 << 18, ' ');
+
+    fails(fixture, MANAGER, "Manager.CreateInitiatorGroup",
+          g_variant_new_parsed("('nodes', [%s], @a{sv} {})", name), "LimitExceeded");
+}
+
 static void
 test_initiator_group(Fixture *fixture, gconstpointer data)
 {
@@ -1260,6 +1270,7 @@ main(int argc, char **argv)
     ADD("accounts", test_accounts);
     ADD("login-rejected", test_login_rejected);
     ADD("initiator-group", test_initiator_group);
+    ADD("initiator-group-too-long", test_initiator_group_too_long);
     ADD("authentication", test_authentication);
     ADD("request-logout", test_request_logout);
     ADD("target-drain", test_target_drain);
