@@ -478,6 +478,8 @@ aborted_io_ended(ScsiCommand *command)
         scsi_worker_shard_calm(shard);
     range_lock_unpark(shard);
 
+    /* What went wrong before it had ended, in a copy say, is not told any more */
+    command->sense_length = 0;
     command->transfer_length = command->done_bytes;
     scsi_command_finish(command, SCSI_TASK_ABORTED);
 
