@@ -9,7 +9,6 @@
 #include "initiator.h"
 
 #include <string.h>
-#include <sys/socket.h>
 
 #define BLOCK  512
 #define SECOND USEC_PER_SEC
@@ -59,18 +58,6 @@ bed_free(Bed *bed)
     initiator_free(bed->initiator);
     rig_free(bed->rig);
     g_free(bed);
-}
-
-static gboolean
-poll_any(Bed *bed)
-{
-    guint8 byte;
-
-    rig_settle(bed->rig);
-    if (recv(bed->initiator->fd, &byte, 1, MSG_PEEK) != 1)
-        return FALSE;
-    g_assert_true(initiator_receive_any(bed->initiator));
-    return TRUE;
 }
 
 static const guint8 *
@@ -248,7 +235,7 @@ test_read_goes_on(void)
     expect_data_in(bed, 4, 2560, 1024, FALSE);
     expect_data_in(bed, 5, 3584, 512, TRUE);
     g_assert_cmphex(pdu_stat_sn(bed->initiator->bhs), ==, bed->initiator->exp_stat_sn);
-    g_assert_false(poll_any(bed));
+    g_assert_false(initiator_poll_any(bed->initiator));
     bed_free(bed);
 }
 
@@ -278,7 +265,7 @@ test_status_only(void)
     recover(bed, 8);
     expect_response(bed, 0);
     g_assert_cmpuint(get_be32(bed->initiator->bhs + 36), ==, 8);
-    g_assert_false(poll_any(bed));
+    g_assert_false(initiator_poll_any(bed->initiator));
     bed_free(bed);
 }
 
@@ -397,7 +384,7 @@ test_time_is_over(void)
         wait_to_retry(bed);
     rig_release(bed->rig);
     rig_settle(bed->rig);
-    while (poll_any(bed))
+    while (initiator_poll_any(bed->initiator))
         continue;
     g_assert_cmphex(reassign(bed, itt, 0), ==, PDU_TMF_RESPONSE_NO_TASK);
     send_ready(bed);

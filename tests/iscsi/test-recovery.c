@@ -10,7 +10,6 @@
 #include "initiator.h"
 
 #include <string.h>
-#include <sys/socket.h>
 
 #define BLOCK  512
 #define SECOND USEC_PER_SEC
@@ -87,22 +86,10 @@ bed_free(Bed *bed)
     g_free(bed);
 }
 
-static gboolean
-poll_any(Bed *bed)
-{
-    guint8 byte;
-
-    rig_settle(bed->rig);
-    if (recv(bed->initiator->fd, &byte, 1, MSG_PEEK) != 1)
-        return FALSE;
-    g_assert_true(initiator_receive_any(bed->initiator));
-    return TRUE;
-}
-
 static void
 expect_nothing(Bed *bed)
 {
-    if (poll_any(bed))
+    if (initiator_poll_any(bed->initiator))
         g_error("unexpected PDU %02x", bed->initiator->bhs[0]);
 }
 
@@ -453,7 +440,7 @@ test_window_closes(void)
         expect_response(bed, n++, 0);
         is_closed = is_window_closed(bed->initiator->bhs);
         g_assert_cmpuint(n, <, 100);
-        if (!poll_any(bed))
+        if (!initiator_poll_any(bed->initiator))
             continue;
 
         /* It is asked for once, before it is too late */
@@ -493,7 +480,7 @@ test_silence_is_asked(void)
     for (guint i = 0; i < 3; i++) {
         advance(bed, 2 * SECOND);
         g_assert_cmphex(pdu_ttt(expect(bed, PDU_NOP_IN)), !=, PDU_TAG_RESERVED);
-        while (poll_any(bed))
+        while (initiator_poll_any(bed->initiator))
             continue;
     }
     acknowledge(bed, 1);

@@ -264,6 +264,18 @@ initiator_poll(Initiator *initiator)
 }
 
 gboolean
+initiator_poll_any(Initiator *initiator)
+{
+    guint8 byte;
+
+    rig_settle(initiator->rig);
+    if (recv(initiator->fd, &byte, 1, MSG_PEEK) != 1)
+        return FALSE;
+    g_assert_true(initiator_receive_any(initiator));
+    return TRUE;
+}
+
+gboolean
 initiator_is_closed(Initiator *initiator)
 {
     guint8 byte;

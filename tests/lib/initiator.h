@@ -105,6 +105,9 @@ gboolean initiator_receive_any(Initiator *initiator);
 /* The next PDU if there is one after all has settled (rig without threads) */
 gboolean initiator_poll(Initiator *initiator);
 
+/* The same, received as by initiator_receive_any() */
+gboolean initiator_poll_any(Initiator *initiator);
+
 /* Whether the target has closed the connection; asynchronous messages before that are taken */
 gboolean initiator_is_closed(Initiator *initiator);
 
