@@ -231,17 +231,21 @@ on_delivered(Message *message)
     isns->fn(state, error, isns->user_data);
 }
 
-/* A change before the message has arrived is told by it */
+/* A change before the message has arrived is told by it.
+ *
+ * @error may have been written by a thread of GLib's resolver, whose locks a thread sanitizer does not
+ * see, so only GLib itself reads it here. */
 static void
 report(Isns *isns, ModelIsns state, const char *error)
 {
+    g_autofree char *own = g_strdup(error);
     gboolean sends = FALSE;
 
     (void)pthread_mutex_lock(&isns->mutex);
-    if (isns->state != state || strcmp(isns->error, error) != 0) {
+    if (isns->state != state || strcmp(isns->error, own) != 0) {
         isns->state = state;
         g_free(isns->error);
-        isns->error = g_strdup(error);
+        isns->error = g_steal_pointer(&own);
         sends = !isns->is_sent;
         isns->is_sent = TRUE;
     }
