@@ -232,11 +232,14 @@ follow_size(Verify *verify)
     verify->size = backstore->size;
     verify->place = MIN(verify->place, verify->size);
     for (guint i = verify->unreadable->len; i > 0; i--) {
-        const Range *range = &g_array_index(verify->unreadable, Range, i - 1);
+        Range *range = &g_array_index(verify->unreadable, Range, i - 1);
+        guint64 kept =
+            range->offset < verify->size ? MIN(range->length, verify->size - range->offset) : 0;
 
-        if (range->offset + range->length <= verify->size)
+        verify->n_unreadable -= range->length - kept;
+        range->length = kept;
+        if (kept > 0)
             break;
-        verify->n_unreadable -= range->length;
         g_array_set_size(verify->unreadable, i - 1);
     }
 }

@@ -13,25 +13,29 @@
 #define SIZE ((guint64)8 << 20)
 #define LONG ((guint64)256 << 30) /* of holes; it takes a while to read them */
 
+static void
+set_faults(Fixture *fixture, const char *faults)
+{
+    g_autoptr(GVariant) rules = g_variant_parse(G_VARIANT_TYPE("aa{sv}"), faults, NULL, NULL, NULL);
+
+    g_assert_nonnull(rules);
+    service_set_faults(fixture->service, "disk", rules, &fixture->options, fixture_on_done,
+                       fixture);
+    fixture_finish(fixture);
+}
+
 /* A disk with @faults */
 static void
 set_up_disk(Fixture *fixture, const char *type, guint64 size, const char *faults)
 {
     g_autoptr(BackstoreSpec) spec = backstore_spec_new(type, "disk");
-    g_autoptr(GVariant) rules = NULL;
 
     spec->size = size;
     spec->create = strcmp(type, "file") == 0;
     service_create_backstore(fixture->service, spec, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
-    if (faults == NULL)
-        return;
-
-    rules = g_variant_parse(G_VARIANT_TYPE("aa{sv}"), faults, NULL, NULL, NULL);
-    g_assert_nonnull(rules);
-    service_set_faults(fixture->service, "disk", rules, &fixture->options, fixture_on_done,
-                       fixture);
-    fixture_finish(fixture);
+    if (faults != NULL)
+        set_faults(fixture, faults);
 }
 
 static void
@@ -238,6 +242,36 @@ test_shrunk(Fixture *fixture, gconstpointer data)
                        " 'unreadable': <@a(tt) []>, 'truncated': <false>}");
 }
 
+static gboolean
+is_beyond_new_end(Fixture *fixture)
+{
+    return get_last_job(fixture)->progress > 0.5;
+}
+
+/* Of blocks that cannot be read, those before the new end still count */
+static void
+test_shrunk_in_the_middle(Fixture *fixture, gconstpointer data)
+{
+    const ModelJob *job;
+
+    set_up(fixture, "[{'on': <'read'>, 'offset': <uint64 2088960>, 'length': <uint64 16384>},"
+                    " {'on': <'read'>, 'error': <'none'>, 'delay': <uint64 300000>,"
+                    "  'offset': <uint64 4194304>, 'length': <uint64 3145728>},"
+                    " {'on': <'read'>, 'stall': <true>,"
+                    "  'offset': <uint64 7340032>, 'length': <uint64 1048576>}]");
+    job = verify(fixture);
+    fixture_wait(fixture, is_beyond_new_end);
+    service_resize_backstore(fixture->service, "disk", SIZE / 4, TRUE, &fixture->options,
+                             fixture_on_done, fixture);
+    fixture_finish(fixture);
+    set_faults(fixture, "[]");
+    fixture_wait(fixture, job_has_ended);
+    g_assert_error(job->error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR);
+    assert_result(job, "{'bytes': <uint64 2088960>, 'unreadable-bytes': <uint64 8192>,"
+                       " 'unreadable': <[(uint64 2088960, uint64 8192)]>,"
+                       " 'truncated': <false>}");
+}
+
 static void
 test_flush(Fixture *fixture, gconstpointer data)
 {
@@ -288,6 +322,7 @@ main(int argc, char **argv)
     fixture_add("/control/verify/delete", test_delete);
     fixture_add("/control/verify/stop", test_stop);
     fixture_add("/control/verify/shrunk", test_shrunk);
+    fixture_add("/control/verify/shrunk-in-the-middle", test_shrunk_in_the_middle);
     fixture_add("/control/verify/flush", test_flush);
     fixture_add("/control/verify/flush-fails", test_flush_fails);
     fixture_add("/control/verify/dry-run", test_dry_run);
