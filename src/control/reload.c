@@ -365,6 +365,7 @@ apply(Operation *operation, GPtrArray *entries)
     configure_add(service->model, entries, MODEL_BACKSTORE, TRUE);
     change_targets(reload);
     configure_add(service->model, entries, MODEL_TARGET, TRUE);
+    secrets_seal(service);
     secrets_describe(service);
     settings_publish(service);
     limits_apply(service);

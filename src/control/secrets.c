@@ -17,7 +17,8 @@
  * A file that cannot be opened is left as it is: who restores the key has his
  * secrets again. Until then nobody gets in by its accounts, and they cannot be
  * changed. A file that was written without a key is written again when there
- * is one.
+ * is one. Where that fails the problem is told, and it is tried again with a
+ * reload, the next change of the accounts and the next start.
  */
 
 #include "control/secrets.h"
@@ -44,7 +45,14 @@ typedef struct {
     GPtrArray *entries; /* of Entry */
     char *problem;      /* the file cannot be used; NULL: nothing wrong */
     gboolean is_plain;  /* the file is not sealed */
+    char *seal_problem; /* there is a key, but the file could not be written with it */
 } Owner;
+
+/* A file that is written again */
+typedef struct {
+    Service *service;
+    char *name;
+} Sealing;
 
 struct Secrets {
     GHashTable *owners; /* name to Owner */
@@ -72,6 +80,7 @@ owner_free(gpointer data)
 
     g_ptr_array_unref(owner->entries);
     g_free(owner->problem);
+    g_free(owner->seal_problem);
     g_free(owner);
 }
 
@@ -222,18 +231,32 @@ secrets_meet(const Credentials *a, const Credentials *b)
     return FALSE;
 }
 
+/* @but: the entry that @credentials take the place of; NULL: none */
+static gboolean
+secrets_meet_owner(const Credentials *credentials, const Owner *owner, const char *but)
+{
+    for (guint i = 0; i < owner->entries->len; i++) {
+        const Entry *entry = g_ptr_array_index(owner->entries, i);
+
+        if (entry->now == NULL || (but != NULL && strcmp(entry->id, but) == 0))
+            continue;
+        if (secrets_meet(credentials, entry->now) || secrets_meet(entry->now, credentials))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 gboolean
 secrets_check(const Service *service, const char *owner, const char *id,
               const Credentials *credentials, GError **ret_error)
 {
-    const Owner *found = find_owner(service, owner);
+    GHashTableIter iter;
+    gpointer name, other;
 
-    for (guint i = 0; found != NULL && i < found->entries->len; i++) {
-        const Entry *entry = g_ptr_array_index(found->entries, i);
-
-        if (entry->now == NULL || strcmp(entry->id, id) == 0)
-            continue;
-        if (!secrets_meet(credentials, entry->now) && !secrets_meet(entry->now, credentials))
+    /* RFC 7143 9.2.1 has it of any initiator and any target, not only of one another */
+    g_hash_table_iter_init(&iter, service->secrets->owners);
+    while (g_hash_table_iter_next(&iter, &name, &other)) {
+        if (!secrets_meet_owner(credentials, other, strcmp(name, owner) == 0 ? id : NULL))
             continue;
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
                     "The CHAP secret is that of another account in the other direction: an "
@@ -397,23 +420,62 @@ make_text(const Service *service, const char *name, const char *id, const Creden
  */
 
 static void
+set_sealed(Service *service, Owner *owner, const GError *error)
+{
+    gboolean had_problem = owner->seal_problem != NULL;
+
+    owner->is_plain = error != NULL;
+    g_free(owner->seal_problem);
+    owner->seal_problem = error != NULL ? g_strdup(error->message) : NULL;
+    if (had_problem || error != NULL)
+        secrets_describe(service);
+}
+
+static void
 on_sealed(const GError *error, gpointer data)
 {
+    Sealing *sealing = data;
+    Owner *owner = g_hash_table_lookup(sealing->service->secrets->owners, sealing->name);
+
     if (error != NULL)
         operation_report_save_failure(error);
+    if (owner != NULL)
+        set_sealed(sealing->service, owner, error);
+    g_free(sealing->name);
+    g_free(sealing);
 }
 
 /* What was written without a key is written again with one */
 static void
 seal_again(Service *service, const char *name, Owner *owner)
 {
-    char *text = make_text(service, name, "\n", NULL, NULL);
+    g_autoptr(GError) error = NULL;
+    char *text = make_text(service, name, "\n", NULL, &error);
+    Sealing *sealing;
 
+    if (error != NULL)
+        set_sealed(service, owner, error);
     if (text == NULL)
         return;
 
-    owner->is_plain = FALSE;
-    store_save_record(service->store, STORE_SECRETS, name, text, on_sealed, NULL);
+    sealing = g_new0(Sealing, 1);
+    *sealing = (Sealing){ .service = service, .name = g_strdup(name) };
+    store_save_record(service->store, STORE_SECRETS, name, text, on_sealed, sealing);
+}
+
+void
+secrets_seal(Service *service)
+{
+    GHashTableIter iter;
+    gpointer name, value;
+
+    g_hash_table_iter_init(&iter, service->secrets->owners);
+    while (g_hash_table_iter_next(&iter, &name, &value)) {
+        Owner *owner = value;
+
+        if (owner->seal_problem != NULL)
+            seal_again(service, name, owner);
+    }
 }
 
 static void
@@ -519,7 +581,15 @@ secrets_set_stored(Service *service, const char *owner, const char *id, Credenti
 
     replace(&entry->stored, credentials);
     found->is_plain = service->secrets->key == NULL;
+    g_clear_pointer(&found->seal_problem, g_free);
     drop_if_empty(found, entry);
+}
+
+static void
+on_forgotten(const GError *error, gpointer data)
+{
+    if (error != NULL)
+        operation_report_save_failure(error);
 }
 
 void
@@ -532,7 +602,7 @@ secrets_forget(Service *service, const char *owner, gboolean keeps)
 
     was_there = g_hash_table_remove(service->secrets->owners, owner);
     if (was_there && service->state_dir != NULL)
-        store_save_record(service->store, STORE_SECRETS, owner, NULL, on_sealed, NULL);
+        store_save_record(service->store, STORE_SECRETS, owner, NULL, on_forgotten, NULL);
 }
 
 /*
@@ -644,6 +714,24 @@ any_is_plain(const Service *service)
 }
 
 static void
+describe_unsealed(const Secrets *secrets, GPtrArray *problems)
+{
+    GHashTableIter iter;
+    gpointer name, value;
+
+    g_hash_table_iter_init(&iter, secrets->owners);
+    while (g_hash_table_iter_next(&iter, &name, &value)) {
+        const Owner *owner = value;
+
+        if (owner->seal_problem != NULL)
+            g_ptr_array_add(
+                problems, g_strdup_printf("The CHAP secrets of %s are stored unencrypted, because "
+                                          "their file could not be written again: %s",
+                                          (const char *)name, owner->seal_problem));
+    }
+}
+
+static void
 describe_storage(Service *service, GPtrArray *problems)
 {
     Secrets *secrets = service->secrets;
@@ -651,7 +739,8 @@ describe_storage(Service *service, GPtrArray *problems)
     if (secrets->key_problem != NULL)
         g_ptr_array_add(problems, g_strdup_printf("The key of secrets cannot be used: %s",
                                                   secrets->key_problem));
-    if (service->state_dir == NULL || !any_is_plain(service))
+    describe_unsealed(secrets, problems);
+    if (service->state_dir == NULL || secrets->key != NULL || !any_is_plain(service))
         return;
 
     g_ptr_array_add(problems, g_strdup("CHAP secrets are stored unencrypted, because there is no "

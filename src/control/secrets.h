@@ -21,6 +21,9 @@ void secrets_free(Secrets *secrets);
 /* Ask for what is stored: it is there before anything that is asked of the store later */
 void secrets_load(Service *service);
 
+/* Try again to write with the key what could not be written with it when it was loaded */
+void secrets_seal(Service *service);
+
 /* The accounts, or NULL; borrowed. Nobody gets in by one that is not there. */
 Credentials *secrets_find(const Service *service, const char *owner, const char *id);
 
@@ -33,7 +36,7 @@ Credentials *secrets_find_stored(const Service *service, const char *owner, cons
 /**
  * secrets_check() - may @credentials be one of the accounts of @owner?
  *
- * The secret of one direction must not be one of the other direction in any of them.
+ * The secret of one direction must not be one of the other direction in any account of anybody.
  */
 gboolean secrets_check(const Service *service, const char *owner, const char *id,
                        const Credentials *credentials, GError **ret_error);

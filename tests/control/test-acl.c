@@ -340,6 +340,29 @@ test_reflection(Fixture *fixture, gconstpointer data)
     fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
 }
 
+/* Nor in an account of somebody else: RFC 7143 9.2.1 */
+static void
+test_reflection_elsewhere(Fixture *fixture, gconstpointer data)
+{
+    const ServiceAccount account = { "user", SECRET, "target", MUTUAL };
+    const ServiceAccount wrong[] = { { "other", MUTUAL, NULL, NULL },
+                                     { "other", "yet another secret", "discovery", SECRET } };
+    const ServiceAccount right = { "user", SECRET, "target", MUTUAL };
+
+    set_up_target(fixture);
+    set_target_method(fixture, "CHAP", &account);
+    fixture_finish(fixture);
+    for (gsize i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        service_set_discovery_authentication(fixture->service, "CHAP", &wrong[i], &fixture->options,
+                                             fixture_on_done, fixture);
+        fixture_finish_with(fixture, LUNPORT_ERROR_INVALID_ARGUMENT);
+        assert_no_secret(fixture->error->message);
+    }
+    service_set_discovery_authentication(fixture->service, "CHAP", &right, &fixture->options,
+                                         fixture_on_done, fixture);
+    fixture_finish(fixture);
+}
+
 static void
 set_account(Fixture *fixture, const char *acl_name, const char *user, const char *secret)
 {
@@ -555,6 +578,18 @@ set_key(Fixture *fixture, const char *key)
     fixture_restart(fixture);
 }
 
+static gboolean
+has_no_problem(Fixture *fixture)
+{
+    return service_get_model(fixture->service)->problems[0] == NULL;
+}
+
+static gboolean
+has_problem(Fixture *fixture)
+{
+    return !has_no_problem(fixture);
+}
+
 /* With a key files are sealed, also those that were there before; without it they are of no use */
 static void
 test_sealed(Fixture *fixture, gconstpointer data)
@@ -578,6 +613,32 @@ test_sealed(Fixture *fixture, gconstpointer data)
     set_key(fixture, "32 bytes or more of random, say a die");
     g_assert_cmpstr(get_rule(fixture, CLIENT_NAME)->account.user, ==, "user");
     g_assert_cmpstr(get_rule(fixture, OTHER)->account.user, ==, "user");
+}
+
+/* Nobody may take a file for sealed that is not: the problem stays until it is, and a reload tries again */
+static void
+test_sealed_in_vain(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *in_the_way = NULL;
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+
+    set_up_target(fixture);
+    add_chap_rule(fixture, CLIENT_NAME);
+    in_the_way = g_build_filename(fixture->state_dir, "secrets", "." TARGET ".tmp", NULL);
+    g_assert_cmpint(g_mkdir(in_the_way, 0700), ==, 0);
+    set_key(fixture, "32 bytes or more of random, say a die");
+    fixture_wait(fixture, has_problem);
+    before = fixture_read(fixture, "secrets", TARGET);
+    g_assert_true(g_str_has_prefix(before, "lunport-secrets 1 plain\n"));
+
+    g_assert_cmpint(g_rmdir(in_the_way), ==, 0);
+    service_reload(fixture->service, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    fixture_wait(fixture, has_no_problem);
+    after = fixture_read(fixture, "secrets", TARGET);
+    g_assert_true(g_str_has_prefix(after, "lunport-secrets 1 aes-256-gcm\n"));
+    g_assert_cmpstr(get_rule(fixture, CLIENT_NAME)->account.user, ==, "user");
 }
 
 /* A new target of the same name begins without the old one's accounts */
@@ -946,11 +1007,13 @@ main(int argc, char **argv)
     fixture_add("/control/acl/runtime-accounts", test_runtime_accounts);
     fixture_add("/control/acl/replaced-accounts", test_replaced_accounts);
     fixture_add("/control/acl/reflection", test_reflection);
+    fixture_add("/control/acl/reflection-elsewhere", test_reflection_elsewhere);
     fixture_add("/control/acl/removed-secret", test_removed_secret);
     fixture_add("/control/acl/runtime-secret", test_runtime_secret);
     fixture_add("/control/acl/dry-run", test_dry_run);
     fixture_add("/control/acl/damaged", test_damaged);
     fixture_add("/control/acl/sealed", test_sealed);
+    fixture_add("/control/acl/sealed-in-vain", test_sealed_in_vain);
     fixture_add("/control/acl/forgotten", test_forgotten);
     fixture_add("/control/acl/group", test_group);
     fixture_add("/control/acl/group-in-use", test_group_in_use);
