@@ -32,8 +32,8 @@ typedef struct {
     const char *name;     /* for messages */
     const char *path;     /* file, block */
     guint64 size;         /* bytes; file: 0 takes the file's size; block: 0 takes the device's */
-    gboolean create;      /* file: create it (O_EXCL) with @size */
-    gboolean preallocate; /* file: allocate blocks at creation */
+    gboolean create;      /* file: create it with @size; it is there whole or not at all */
+    gboolean preallocate; /* file: allocate blocks at creation, and when it grows */
     guint32 block_size;   /* logical: 512 to 4096, power of two; 0 is 512, for block the device's */
     guint32 physical_block_size; /* 0: ask the store */
     CacheMode cache;

@@ -12,6 +12,10 @@
  * byte: the file system writes the zeros of partial blocks itself. Holes read
  * as zeros, so LBPRZ is a promise that always holds.
  *
+ * A file that is made has no name before it has its size and its blocks
+ * (O_TMPFILE), so a crash meanwhile leaves nothing behind. Where the file system
+ * cannot do that it has its name from the beginning.
+ *
  * Copying shares extents where the file system can (FICLONERANGE): it writes
  * back what is dirty in the source and drops what the page cache has of the
  * destination, so that both ways to a file see the same. Where it cannot, the
@@ -44,6 +48,7 @@
 typedef struct {
     Disk disk;
     gboolean preallocate; /* grow with blocks, as it was created */
+    gboolean has_name;    /* it is made, and there is something under its path */
     gboolean is_whole;    /* the store has all of the file, not the size that it was given */
 } File;
 
@@ -152,6 +157,43 @@ file_check_type(const char *name, const struct stat *st, GError **ret_error)
     return FALSE;
 }
 
+static gboolean
+file_create(File *file, const char *path)
+{
+    g_autofree char *directory = g_path_get_dirname(path);
+    int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_RDWR;
+    struct stat st;
+
+    /* Before its blocks are allocated, which may take its time */
+    if (lstat(path, &st) == 0) {
+        errno = EEXIST;
+        return FALSE;
+    }
+
+    file->disk.fd = open(directory, flags | O_TMPFILE, CREATE_MODE);
+    if (file->disk.fd >= 0)
+        return TRUE;
+
+    file->disk.fd = open(path, flags | O_CREAT | O_EXCL, CREATE_MODE);
+    file->has_name = file->disk.fd >= 0;
+    return file->has_name;
+}
+
+static gboolean
+file_give_name(File *file, const char *path, GError **ret_error)
+{
+    char number[32];
+
+    if (file->has_name)
+        return TRUE;
+
+    (void)g_snprintf(number, sizeof(number), "/proc/self/fd/%d", file->disk.fd);
+    file->has_name = linkat(AT_FDCWD, number, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0;
+    if (!file->has_name)
+        medium_set_open_error(ret_error, errno, path, FALSE);
+    return file->has_name;
+}
+
 /* Take over the descriptor's open file; the number in @config is closed when all went well */
 static gboolean
 file_open_fd(Disk *disk, const BackstoreConfig *config, GError **ret_error)
@@ -184,8 +226,8 @@ file_open_path(Disk *disk, const BackstoreConfig *config, GError **ret_error)
         !file_check_type(config->path, &st, ret_error))
         return FALSE;
 
-    disk->fd = open(config->path, flags | (config->create ? O_CREAT | O_EXCL : 0), CREATE_MODE);
-    if (disk->fd >= 0)
+    if (config->create ? file_create(file_of(&disk->store), config->path)
+                       : (disk->fd = open(config->path, flags)) >= 0)
         return TRUE;
 
     medium_set_open_error(ret_error, errno, config->path, FALSE);
@@ -217,10 +259,11 @@ file_fill(Disk *disk, const BackstoreConfig *config, GError **ret_error)
         return file_set_error(disk, "allocate blocks for", ret_error);
     }
 
-    if (fsync(disk->fd) < 0 || !sync_directory(config->path))
+    if (fsync(disk->fd) < 0)
         return file_set_error(disk, "store", ret_error);
 
-    return TRUE;
+    return file_give_name(file_of(&disk->store), config->path, ret_error) &&
+           (sync_directory(config->path) || file_set_error(disk, "store", ret_error));
 }
 
 static gboolean
@@ -385,7 +428,7 @@ file_open(Backstore *store, const BackstoreConfig *config, GError **ret_error)
         return FALSE;
 
     if (!file_set_up(disk, config, ret_error)) {
-        if (config->create)
+        if (file_of(store)->has_name)
             (void)unlink(config->path);
         return FALSE;
     }

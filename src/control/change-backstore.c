@@ -117,7 +117,6 @@ settle_creation(BackstoreSpec *spec)
     if (spec->create)
         spec->size = 0;
     spec->create = FALSE;
-    spec->sparse = TRUE;
 }
 
 static void
@@ -245,7 +244,8 @@ check_delete(Operation *operation, const ModelBackstore *backstore, GError **ret
                     operation->name);
         return FALSE;
     }
-    return operation_may_change(operation, backstore->origin, "The backstore", ret_error);
+    return operation_check_saved_users(operation, MODEL_BACKSTORE, ret_error) &&
+           operation_may_change(operation, backstore->origin, "The backstore", ret_error);
 }
 
 static void

@@ -169,7 +169,8 @@ check_delete_group(Operation *operation, const ModelPortalGroup *group, GError *
                     group->spec->tag);
         return FALSE;
     }
-    return operation_may_change(operation, group->origin, "The portal group", ret_error);
+    return operation_check_saved_users(operation, MODEL_PORTAL_GROUP, ret_error) &&
+           operation_may_change(operation, group->origin, "The portal group", ret_error);
 }
 
 static void

@@ -513,6 +513,8 @@ on_removed(gpointer data)
     ModelTarget *target = model_find_target(model, operation->name);
 
     operation_reserve_if_kept(operation, MODEL_TARGET, target->saved != NULL);
+    if (target->saved != NULL && !operation->keeps)
+        model_put_aside(model, target->saved);
     secrets_forget(operation->service, operation->name, target->saved != NULL && !operation->keeps);
     model_remove_target(model, target);
     secrets_describe(operation->service);

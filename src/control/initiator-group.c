@@ -291,7 +291,8 @@ check_delete(Operation *operation, const ModelInitiatorGroup *group, GError **re
                     operation->name);
         return FALSE;
     }
-    return operation_may_change(operation, group->origin, "The initiator group", ret_error);
+    return operation_check_saved_users(operation, MODEL_INITIATOR_GROUP, ret_error) &&
+           operation_may_change(operation, group->origin, "The initiator group", ret_error);
 }
 
 static void

@@ -361,6 +361,25 @@ operation_may_change(Operation *operation, ModelOrigin origin, const char *what,
     return TRUE;
 }
 
+gboolean
+operation_check_saved_users(const Operation *operation, ModelKind kind, GError **ret_error)
+{
+    const TargetSpec *user;
+
+    if (!operation->options.persist)
+        return TRUE;
+
+    user = model_find_saved_user(operation->service->model, kind, operation->name);
+    if (user == NULL)
+        return TRUE;
+
+    g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_IN_USE,
+                "The file of target “%s” refers to %s “%s”: what was changed for this run only "
+                "is undone when the service starts again",
+                user->name, model_kind_to_string(kind), operation->name);
+    return FALSE;
+}
+
 void
 operation_reserve_if_kept(Operation *operation, ModelKind kind, gboolean has_file)
 {

@@ -207,6 +207,10 @@ void operation_save_record(Operation *operation, StoreRecord record, const char 
 
 void operation_report_save_failure(const GError *error);
 
+/* Fails with IN_USE when a deletion that is kept would leave a file that refers to operation->name */
+gboolean operation_check_saved_users(const Operation *operation, ModelKind kind,
+                                     GError **ret_error);
+
 /* A file stays behind because the change is not to be kept: its name cannot be used until the next start */
 void operation_reserve_if_kept(Operation *operation, ModelKind kind, gboolean has_file);
 

@@ -104,7 +104,7 @@ storage_make_store_config(const BackstoreSpec *spec, BackstoreConfig *config)
                                  .path = spec->path[0] != '\0' ? spec->path : NULL,
                                  .size = spec->size,
                                  .create = spec->create,
-                                 .preallocate = spec->create && !spec->sparse,
+                                 .preallocate = !spec->sparse,
                                  .block_size = backstore_spec_block_size(spec),
                                  .physical_block_size = spec->physical_block_size,
                                  .cache = get_cache_mode(spec),

@@ -155,3 +155,51 @@ model_acl_uses_group(const ModelTarget *target, const char *group_name)
 {
     return spec_uses_group(target->spec, group_name) || spec_uses_group(target->saved, group_name);
 }
+
+static gboolean
+spec_uses_backstore(const TargetSpec *spec, const char *name)
+{
+    for (guint i = 0; i < spec->luns->len; i++) {
+        const LunSpec *lun = g_ptr_array_index(spec->luns, i);
+
+        if (strcmp(lun->backstore, name) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+spec_uses_portal_group(const TargetSpec *spec, const char *tag)
+{
+    return strcmp(spec->portal_groups, "*") != 0 &&
+           target_spec_has_group(spec, (guint16)g_ascii_strtoull(tag, NULL, 10));
+}
+
+static gboolean
+spec_uses(const TargetSpec *spec, ModelKind kind, const char *name)
+{
+    if (spec == NULL)
+        return FALSE;
+    if (kind == MODEL_BACKSTORE)
+        return spec_uses_backstore(spec, name);
+    return kind == MODEL_PORTAL_GROUP ? spec_uses_portal_group(spec, name)
+                                      : spec_uses_group(spec, name);
+}
+
+const TargetSpec *
+model_find_saved_user(const Model *model, ModelKind kind, const char *name)
+{
+    for (guint i = 0; i < model->targets->len; i++) {
+        const ModelTarget *target = g_ptr_array_index(model->targets, i);
+
+        if (spec_uses(target->saved, kind, name))
+            return target->saved;
+    }
+    for (guint i = 0; i < model->put_aside->len; i++) {
+        const TargetSpec *spec = g_ptr_array_index(model->put_aside, i);
+
+        if (spec_uses(spec, kind, name))
+            return spec;
+    }
+    return NULL;
+}

@@ -158,6 +158,7 @@ model_new(void)
     model->targets_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     model->sessions_by_tsih = g_hash_table_new(NULL, NULL);
     model->reserved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    model->put_aside = g_ptr_array_new_with_free_func((GDestroyNotify)target_spec_free);
     return model;
 }
 
@@ -171,6 +172,7 @@ model_free(Model *model)
     g_hash_table_unref(model->targets_by_name);
     g_hash_table_unref(model->sessions_by_tsih);
     g_hash_table_unref(model->reserved);
+    g_ptr_array_unref(model->put_aside);
     g_ptr_array_unref(model->sessions);
     g_ptr_array_unref(model->targets);
     g_ptr_array_unref(model->portal_groups);
@@ -744,6 +746,13 @@ void
 model_unreserve_all(Model *model)
 {
     g_hash_table_remove_all(model->reserved);
+    g_ptr_array_set_size(model->put_aside, 0);
+}
+
+void
+model_put_aside(Model *model, const TargetSpec *saved)
+{
+    g_ptr_array_add(model->put_aside, target_spec_dup(saved));
 }
 
 const char *

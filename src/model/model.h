@@ -274,6 +274,7 @@ struct Model {
     GHashTable *targets_by_name;
     GHashTable *sessions_by_tsih;
     GHashTable *reserved; /* "KIND/NAME" to why */
+    GPtrArray *put_aside; /* of TargetSpec: what the files of targets say that are reserved */
     guint32 next_id;
     guint32 last_job_id;
 };
@@ -299,6 +300,15 @@ ModelAcl *model_find_acl_by_id(const ModelTarget *target, guint32 id);
 const AclSpec *model_acl_spec(const ModelAcl *acl); /* never NULL */
 ModelInitiatorGroup *model_find_initiator_group(const Model *model, const char *name);
 gboolean model_acl_uses_group(const ModelTarget *target, const char *group_name);
+
+/**
+ * model_find_saved_user() - what refers to an object by its file, whatever holds now
+ * @kind: backstore, portal group or initiator group
+ * @name: of it; the tag of a portal group
+ *
+ * Returns: the file of a target that would miss it when the service starts again; or NULL
+ */
+const TargetSpec *model_find_saved_user(const Model *model, ModelKind kind, const char *name);
 
 /* Words for the bus and for people */
 const char *model_kind_to_string(ModelKind kind); /* "backstore" */
@@ -388,6 +398,7 @@ void model_set_state(Model *model, ModelState state);
 
 /* Names that must not be used although no object has them: a file that cannot be read holds it */
 void model_reserve(Model *model, ModelKind kind, const char *name, const char *why);
+void model_put_aside(Model *model, const TargetSpec *saved); /* its name is reserved; copied */
 void model_unreserve_all(Model *model);
 const char *model_find_reserved(const Model *model, ModelKind kind,
                                 const char *name); /* why, or NULL */

@@ -293,7 +293,7 @@ static const SchemaOption rows[] = {
     { ROW_BACKSTORE(product),                     "Product",                  "product",             SCHEMA_STRING,  "",          0,    16,           check_ascii,       BOTH,      "Product that initiators see" },
     { ROW_BACKSTORE(created),                     "Created",                  "created",             SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              FILE_ONLY, "Whether the service made the file, written by the service itself; only such a file is deleted with the backstore" },
     { ROW_BACKSTORE(create),                      "Create",                   "create",              SCHEMA_BOOLEAN, "no",        0,    1,            NULL,              CREATION,  "Make the file, which must not exist" },
-    { ROW_BACKSTORE(sparse),                      "Sparse",                   "sparse",              SCHEMA_BOOLEAN, "yes",       0,    1,            NULL,              CREATION,  "Do not allocate the blocks of a file that is made" },
+    { ROW_BACKSTORE(sparse),                      "Sparse",                   "sparse",              SCHEMA_BOOLEAN, "yes",       0,    1,            NULL,              BOTH,      "Do not allocate the blocks of a file when it is made, or grows" },
 
     { ROW_TARGET(name),                           "Name",                     "name",                SCHEMA_STRING,  "",          1,    ISCSI_NAME_MAX, name_check_iscsi, IDENTITY, "iSCSI name of the target, in lower case" },
     { ROW_TARGET(alias),                          "Alias",                    "alias",               SCHEMA_STRING,  "",          0,    TEXT_MAX,     check_alias,       BOTH,      "A text for people that initiators are told" },
@@ -363,7 +363,7 @@ static const SchemaOption rows[] = {
     { ROW_SETTINGS(limits.max_ahs_size),          "MaxAhsSize",               "max-ahs-size",        SCHEMA_UINT32,  "1020",      0,    1020,         NULL,              FILE_ONLY, "Most bytes of additional header segments of one command; the connection is closed" },
     { ROW_SETTINGS(limits.max_session_bytes),     "MaxSessionBytes",          "max-session-bytes",   SCHEMA_SIZE,    "0",         0,    G_MAXINT64,   NULL,              FILE_ONLY, "Most bytes of buffers for data that one session sends unasked, and half of it for what it reads; a write above ends in TASK SET FULL, a read waits. At least 1M; 0 is a quarter of the buffers of a worker, 16M" },
     { ROW_SETTINGS(limits.max_bytes),             "MaxBytes",                 "max-bytes",           SCHEMA_SIZE,    "0",         0,    G_MAXINT64,   NULL,              FILE_ONLY, "Most bytes of buffers of all sessions, in equal parts for the workers, at least 8M each; a write above ends in TASK SET FULL, a read waits. 0 is all that there are, 64M for each worker" },
-    { ROW_SETTINGS(isns_server),                  "IsnsServer",               "isns-server",         SCHEMA_STRING,  "",          0,    255,          check_server,      FILE_ONLY, "iSNS server that targets are registered with, HOST[:PORT]; the default port is 3205, empty is none" },
+    { ROW_SETTINGS(isns_server),                  "IsnsServer",               "isns-server",         SCHEMA_STRING,  "",          0,    255,          check_server,      FILE_ONLY, "iSNS server that targets are registered with, HOST[:PORT]; the default port is 3205, empty is none; with one the service listens on another TCP port, for it only" },
 };
 /* clang-format on */
 

@@ -34,10 +34,9 @@ typedef struct {
     char *vendor;
     char *product;
 
-    /* only meant for creation, not kept */
     gboolean created; /* the file was made by the service, which may delete it */
-    gboolean create;
-    gboolean sparse;
+    gboolean sparse;  /* of a file: it has blocks only where something was written */
+    gboolean create;  /* only meant for creation, not kept */
 } BackstoreSpec;
 
 typedef struct {

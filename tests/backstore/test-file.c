@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -105,6 +106,44 @@ test_preallocates(void)
     fixture_open(&fixture, &config);
     g_assert_cmpuint(backstore_allocated_size(fixture.store), >=, SIZE);
     store_check_zeros(&fixture, 0, SIZE);
+    fixture_deinit(&fixture);
+}
+
+/* The limit of the size of files ends this process in the middle */
+static void
+make_large_file(const char *path)
+{
+    const struct rlimit limit = { .rlim_cur = MIB, .rlim_max = MIB };
+    BackstoreConfig config = config_of(path);
+    Fixture fixture;
+
+    fixture_init(&fixture);
+    config.size = SIZE;
+    config.create = TRUE;
+    config.preallocate = TRUE;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    fixture_open(&fixture, &config);
+}
+
+/* What was not made completely cannot be taken for a disk, and is not in the way of the next attempt */
+static void
+test_crash_leaves_no_file(void)
+{
+    const char *path = g_getenv("LUNPORT_TEST_DISK");
+    g_autofree char *child_path = NULL;
+    Fixture fixture;
+
+    if (g_test_subprocess()) {
+        make_large_file(path);
+        return;
+    }
+
+    fixture_init(&fixture);
+    child_path = fixture_path(&fixture, "disk");
+    (void)g_setenv("LUNPORT_TEST_DISK", child_path, TRUE);
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_assert_false(g_test_trap_has_passed());
+    g_assert_false(g_file_test(child_path, G_FILE_TEST_EXISTS));
     fixture_deinit(&fixture);
 }
 
@@ -741,6 +780,7 @@ main(int argc, char **argv)
 
     g_test_add_func("/backstore/file/create/sparse", test_creates_a_sparse_file);
     g_test_add_func("/backstore/file/create/preallocate", test_preallocates);
+    g_test_add_func("/backstore/file/create/crash-leaves-nothing", test_crash_leaves_no_file);
     g_test_add_func("/backstore/file/create/exists", test_never_creates_over_a_file);
     g_test_add_func("/backstore/file/create/failed", test_failed_creation_leaves_nothing);
     g_test_add_func("/backstore/file/unmap-frees", test_unmap_frees);

@@ -184,6 +184,14 @@ fixture_add_lun(Fixture *fixture, const char *backstore, gint32 number)
     fixture_finish(fixture);
 }
 
+void
+fixture_add_disk(Fixture *fixture)
+{
+    fixture_add_ram(fixture, "d");
+    fixture_add_target(fixture);
+    fixture_add_lun(fixture, "d", 0);
+}
+
 ModelTarget *
 fixture_get_target(Fixture *fixture)
 {
@@ -228,6 +236,28 @@ fixture_connect(Fixture *fixture)
 
     while (portal->n_accepted == before)
         (void)g_main_context_iteration(NULL, TRUE);
+    return client;
+}
+
+gboolean
+fixture_has_session(Fixture *fixture)
+{
+    return service_get_model(fixture->service)->sessions->len > 0;
+}
+
+gboolean
+fixture_has_no_session(Fixture *fixture)
+{
+    return !fixture_has_session(fixture);
+}
+
+Client *
+fixture_log_in(Fixture *fixture)
+{
+    Client *client = fixture_connect(fixture);
+
+    g_assert_cmphex(client_login(client, TARGET), ==, 0);
+    fixture_wait(fixture, fixture_has_session);
     return client;
 }
 

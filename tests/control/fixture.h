@@ -59,12 +59,20 @@ void fixture_wait(Fixture *fixture, gboolean (*condition)(Fixture *fixture));
 void fixture_add_ram(Fixture *fixture, const char *name);
 void fixture_add_target(Fixture *fixture); /* TARGET, enabled, open */
 void fixture_add_lun(Fixture *fixture, const char *backstore, gint32 number);
+void fixture_add_disk(Fixture *fixture); /* all three: memory “d” as LUN 0 */
 
 ModelTarget *fixture_get_target(Fixture *fixture);
 ModelBackstore *fixture_get_backstore(Fixture *fixture, const char *name);
 
 /* A client whose connection has been accepted, so that it needs nothing of the main loop */
 Client *fixture_connect(Fixture *fixture);
+
+/* The same, logged in to TARGET, and the model has the session */
+Client *fixture_log_in(Fixture *fixture);
+
+/* For fixture_wait() */
+gboolean fixture_has_session(Fixture *fixture);
+gboolean fixture_has_no_session(Fixture *fixture);
 
 /* A port that nobody has just now */
 guint16 fixture_free_port(const Fixture *fixture);

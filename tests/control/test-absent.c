@@ -69,22 +69,6 @@ set_up_late(Fixture *fixture)
     fixture_add_lun(fixture, "d", 1);
 }
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return service_get_model(fixture->service)->sessions->len > 0;
-}
-
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
-    return client;
-}
-
 static void
 assert_sense(Client *client, guint16 lun, guint32 sense)
 {
@@ -119,7 +103,7 @@ test_file_comes_later(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     set_up_late(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(get_late(fixture)->state, ==, BACKSTORE_OFFLINE);
     (void)client_settle(client, 0);
     (void)client_settle(client, 1);
@@ -144,7 +128,7 @@ test_offline_and_online(Fixture *fixture, gconstpointer data)
 
     make_file(fixture, MIB);
     set_up_late(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmpint(client_settle(client, 1), ==, 0);
 
@@ -215,7 +199,7 @@ test_failed_flush(Fixture *fixture, gconstpointer data)
 
     make_file(fixture, MIB);
     set_up_late(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     backstore_set_failed(storage_get_store(get_late(fixture)));
     observe_event(&event, fixture->service);
@@ -242,7 +226,7 @@ test_device_goes(Fixture *fixture, gconstpointer data)
 
     make_file(fixture, MIB);
     set_up_late(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmpint(client_settle(client, 1), ==, 0);
     observe_event(&event, fixture->service);
@@ -289,7 +273,7 @@ test_comes_and_goes_under_load(Fixture *fixture, gconstpointer data)
 
     make_file(fixture, MIB);
     set_up_late(fixture);
-    reader.client = log_in(fixture);
+    reader.client = fixture_log_in(fixture);
     thread = g_thread_new("reader", read_in_thread, &reader);
     for (guint i = 0; i < 40; i++) {
         set_offline(fixture, i % 2 == 0);
@@ -437,7 +421,7 @@ test_resize(Fixture *fixture, gconstpointer data)
 
     make_file(fixture, MIB);
     set_up_late(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     service_resize_backstore(fixture->service, "late", 2 * MIB, FALSE, &fixture->options,
                              fixture_on_done, fixture);

@@ -18,23 +18,6 @@
 #define UNAVAILABLE 0x02040cU
 
 static void
-set_up_disk(Fixture *fixture)
-{
-    fixture_add_ram(fixture, "d");
-    fixture_add_target(fixture);
-    fixture_add_lun(fixture, "d", 0);
-}
-
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    return client;
-}
-
-static void
 set_state(Fixture *fixture, const char *state, gboolean preferred)
 {
     service_set_access_state(fixture->service, TARGET, GROUP, state, preferred, &fixture->options,
@@ -61,8 +44,8 @@ test_implicit(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     g_autoptr(Client) again = NULL;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     set_state(fixture, "standby", TRUE);
     fixture_finish(fixture);
@@ -72,7 +55,7 @@ test_implicit(Fixture *fixture, gconstpointer data)
 
     fixture_restart(fixture);
     assert_states(fixture, "1:standby:preferred");
-    again = log_in(fixture);
+    again = fixture_log_in(fixture);
     (void)client_test_unit_ready(again, 0); /* power on */
     assert_sense(again, STANDBY);
 }
@@ -142,10 +125,10 @@ test_explicit(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     g_autofree char *text = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     set_state(fixture, "active-optimized", TRUE);
     fixture_finish(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
 
     g_assert_cmphex(set_group(client, 0x3), ==, 0);
@@ -169,8 +152,8 @@ test_explicit_is_logged_with_measure(Fixture *fixture, gconstpointer data)
     FILE *file = fopen(log, "w");
     guint n = 0;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmpint(dup2(fileno(file), STDERR_FILENO), ==, STDERR_FILENO);
     for (guint i = 0; i < 30; i++)
@@ -186,25 +169,19 @@ test_explicit_is_logged_with_measure(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(n, <=, 10);
 }
 
-static gboolean
-has_no_sessions(Fixture *fixture)
-{
-    return fixture_get_target(fixture)->n_sessions == 0;
-}
-
 /* What would have to wait for a change that waits for its session is sent away */
 static void
 test_explicit_while_sessions_end(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(Client) client = NULL;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     service_disable_target(fixture->service, TARGET, TRUE, &fixture->options, fixture_on_done,
                            fixture);
     (void)set_group(client, 0x2);
-    fixture_wait(fixture, has_no_sessions);
+    fixture_wait(fixture, fixture_has_no_session);
     fixture_finish(fixture);
 }
 

@@ -102,6 +102,28 @@ test_resize_file(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(fixture_get_backstore(fixture, "d")->size, ==, 2 << 20);
 }
 
+/* Whoever asked for all blocks wants those of a larger file too, also after a restart */
+static void
+test_resize_preallocates(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(BackstoreSpec) spec = backstore_spec_new("file", "d");
+    g_autofree char *text = NULL;
+    GStatBuf st;
+
+    spec->size = 1 << 20;
+    spec->create = TRUE;
+    spec->sparse = FALSE;
+    create(fixture, spec);
+    fixture_finish(fixture);
+    text = fixture_read(fixture, "backstores", "d.conf");
+    g_assert_nonnull(strstr(text, "\nSparse=no\n"));
+    fixture_restart(fixture);
+    resize(fixture, 3 << 20, FALSE);
+    fixture_finish(fixture);
+    g_assert_cmpint(g_stat(fixture_get_backstore(fixture, "d")->spec->path, &st), ==, 0);
+    g_assert_cmpint((gint64)st.st_blocks * 512, >=, 3 << 20);
+}
+
 /* Somebody else has changed the file */
 static void
 test_resize_learns(Fixture *fixture, gconstpointer data)
@@ -217,6 +239,73 @@ test_backstore_in_use(Fixture *fixture, gconstpointer data)
                              fixture);
     fixture_finish(fixture);
     g_assert_null(fixture_read(fixture, "backstores", "d.conf"));
+}
+
+static void
+delete_backstore(Fixture *fixture, gboolean persist)
+{
+    fixture->options.persist = persist;
+    service_delete_backstore(fixture->service, "d", FALSE, &fixture->options, fixture_on_done,
+                             fixture);
+}
+
+static void
+test_backstore_of_a_disabled_target(Fixture *fixture, gconstpointer data)
+{
+    fixture_add_ram(fixture, "d");
+    fixture_add_target(fixture);
+    fixture_add_lun(fixture, "d", 0);
+    service_disable_target(fixture->service, TARGET, FALSE, &fixture->options, fixture_on_done,
+                           fixture);
+    fixture_finish(fixture);
+    delete_backstore(fixture, TRUE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_IN_USE);
+}
+
+/* The target has the unit again when the service starts again */
+static void
+test_backstore_in_use_by_a_file(Fixture *fixture, gconstpointer data)
+{
+    fixture_add_ram(fixture, "d");
+    fixture_add_target(fixture);
+    fixture_add_lun(fixture, "d", 0);
+    fixture->options.persist = FALSE;
+    service_delete_lun(fixture->service, TARGET, 0, FALSE, &fixture->options, fixture_on_done,
+                       fixture);
+    fixture_finish(fixture);
+    delete_backstore(fixture, TRUE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_IN_USE);
+    delete_backstore(fixture, FALSE);
+    fixture_finish(fixture);
+    fixture_restart(fixture);
+    g_assert_true(model_find_lun(fixture_get_target(fixture), 0)->is_online);
+}
+
+static void
+delete_target(Fixture *fixture, gboolean persist)
+{
+    fixture->options.persist = persist;
+    service_delete_target(fixture->service, TARGET, FALSE, &fixture->options, fixture_on_done,
+                          fixture);
+    fixture_finish(fixture);
+}
+
+/* … and so is a target that was deleted for this run only */
+static void
+test_backstore_of_a_target_that_comes_back(Fixture *fixture, gconstpointer data)
+{
+    fixture_add_ram(fixture, "d");
+    fixture_add_target(fixture);
+    fixture_add_lun(fixture, "d", 0);
+    delete_target(fixture, FALSE);
+    delete_backstore(fixture, TRUE);
+    fixture_finish_with(fixture, LUNPORT_ERROR_IN_USE);
+
+    service_reload(fixture->service, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    delete_target(fixture, TRUE);
+    delete_backstore(fixture, TRUE);
+    fixture_finish(fixture);
 }
 
 static void
@@ -490,6 +579,25 @@ test_portals(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_portal_group_in_use_by_a_file(Fixture *fixture, gconstpointer data)
+{
+    service_create_portal_group(fixture->service, 7, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    fixture_add_target(fixture);
+    service_remove_target_portal_group(fixture->service, TARGET, 1, &fixture->options,
+                                       fixture_on_done, fixture);
+    fixture_finish(fixture);
+    g_assert_true(target_spec_has_group(fixture_get_target(fixture)->saved, 7));
+    fixture->options.persist = FALSE;
+    service_remove_target_portal_group(fixture->service, TARGET, 7, &fixture->options,
+                                       fixture_on_done, fixture);
+    fixture_finish(fixture);
+    fixture->options.persist = TRUE;
+    service_delete_portal_group(fixture->service, 7, &fixture->options, fixture_on_done, fixture);
+    fixture_finish_with(fixture, LUNPORT_ERROR_IN_USE);
+}
+
+static void
 test_portal_of_the_command_line(Fixture *fixture, gconstpointer data)
 {
     const ModelPortal *portal = model_find_portal(get_model(fixture), "127.0.0.1", fixture->port);
@@ -555,6 +663,7 @@ main(int argc, char **argv)
     fixture_add("/control/change/create-backstore", test_create_backstore);
     fixture_add("/control/change/resize-memory", test_resize_memory);
     fixture_add("/control/change/resize-file", test_resize_file);
+    fixture_add("/control/change/resize-preallocates", test_resize_preallocates);
     fixture_add("/control/change/resize-learns", test_resize_learns);
     fixture_add("/control/change/resize-is-refused", test_resize_is_refused);
     fixture_add("/control/change/lun-read-only", test_lun_read_only);
@@ -563,6 +672,11 @@ main(int argc, char **argv)
     fixture_add("/control/change/created-file", test_created_file);
     fixture_add("/control/change/failed-save-leaves-nothing", test_failed_save_leaves_nothing);
     fixture_add("/control/change/backstore-in-use", test_backstore_in_use);
+    fixture_add("/control/change/backstore-of-a-disabled-target",
+                test_backstore_of_a_disabled_target);
+    fixture_add("/control/change/backstore-in-use-by-a-file", test_backstore_in_use_by_a_file);
+    fixture_add("/control/change/backstore-of-a-target-that-comes-back",
+                test_backstore_of_a_target_that_comes_back);
     fixture_add("/control/change/lun-numbers", test_lun_numbers);
     fixture_add("/control/change/targets-that-are-refused", test_targets_that_are_refused);
     fixture_add("/control/change/parameters", test_parameters);
@@ -576,6 +690,8 @@ main(int argc, char **argv)
     fixture_add("/control/change/order-of-asking", test_order_of_asking);
     fixture_add("/control/change/stopping-refuses", test_stopping_refuses);
     fixture_add("/control/change/portals", test_portals);
+    fixture_add("/control/change/portal-group-in-use-by-a-file",
+                test_portal_group_in_use_by_a_file);
     fixture_add("/control/change/portal-of-the-command-line", test_portal_of_the_command_line);
     fixture_add("/control/change/target-without-portals", test_target_without_portals_is_offline);
     return g_test_run();

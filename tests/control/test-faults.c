@@ -34,22 +34,6 @@ get_disk(Fixture *fixture)
     return fixture_get_backstore(fixture, "disk");
 }
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return service_get_model(fixture->service)->sessions->len > 0;
-}
-
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
-    return client;
-}
-
 static char *
 disk_path(const Fixture *fixture)
 {
@@ -80,7 +64,7 @@ set_up_read_only(Fixture *fixture, gboolean read_only)
     make_disk(fixture, read_only);
     fixture_add_target(fixture);
     fixture_add_lun(fixture, "disk", 0);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, STATUS_GOOD);
     return client;
 }
@@ -377,7 +361,7 @@ test_read_only_is_kept(Fixture *fixture, gconstpointer data)
     fixture_restart(fixture);
     g_assert_true(get_disk(fixture)->read_only);
     g_assert_true(backstore_info(storage_get_store(get_disk(fixture)))->read_only);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, STATUS_GOOD);
     assert_write(client, WRITE_PROTECT);
 

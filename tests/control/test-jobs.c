@@ -28,22 +28,6 @@ get_model(Fixture *fixture)
     return service_get_model(fixture->service);
 }
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return get_model(fixture)->sessions->len > 0;
-}
-
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
-    return client;
-}
-
 static guint16
 get_tsih(Fixture *fixture)
 {
@@ -89,7 +73,7 @@ test_drain_drops_at_the_deadline(Fixture *fixture, gconstpointer data)
     const ModelJob *job;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     fixture->options.caller_uid = 77;
     job = drain(fixture, SHORT);
     g_assert_cmpint(job->state, ==, JOB_RUNNING);
@@ -120,7 +104,7 @@ test_drain_ends_when_they_have_gone(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     g_clear_pointer(&client, client_free);
     fixture_wait(fixture, job_has_ended);
@@ -144,7 +128,7 @@ test_cancel(Fixture *fixture, gconstpointer data)
     guint32 id;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     id = drain(fixture, LONG)->id;
     service_cancel_job(fixture->service, id, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -167,7 +151,7 @@ test_enable_ends_the_drain(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     service_enable_target(fixture->service, TARGET, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -182,7 +166,7 @@ test_one_drain_at_a_time(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     service_drain_target(fixture->service, TARGET, LONG, &fixture->options, fixture_on_done,
                          fixture);
@@ -221,7 +205,7 @@ test_deleted_target_ends_the_drain(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     service_delete_target(fixture->service, TARGET, TRUE, &fixture->options, fixture_on_done,
                           fixture);
@@ -239,7 +223,7 @@ test_session_logout(Fixture *fixture, gconstpointer data)
     guint16 tsih;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     tsih = get_tsih(fixture);
     service_request_logout(fixture->service, tsih, SHORT, &fixture->options, fixture_on_done,
                            fixture);
@@ -269,7 +253,7 @@ test_canceled_logout_leaves_the_session(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     service_request_logout(fixture->service, get_tsih(fixture), LONG, &fixture->options,
                            fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -288,7 +272,7 @@ test_old_jobs_go(Fixture *fixture, gconstpointer data)
     gint64 now_us;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     now_us = g_get_monotonic_time();
     jobs_tick(fixture->service->jobs, now_us + LONG * G_USEC_PER_SEC);
@@ -327,7 +311,7 @@ test_stop_while_draining(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     (void)drain(fixture, LONG);
     fixture_restart(fixture);
     g_assert_cmpuint(get_model(fixture)->jobs->len, ==, 0);
@@ -355,7 +339,7 @@ test_redirect(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     fixture_add_target(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     redirect(fixture, "192.0.2.7", FALSE);
     fixture_finish(fixture);
     assert_login(fixture, MOVED_TEMPORARILY);

@@ -71,25 +71,11 @@ eject(Fixture *fixture, gboolean force)
                          fixture);
 }
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return service_get_model(fixture->service)->sessions->len > 0;
-}
-
-static gboolean
-has_no_session(Fixture *fixture)
-{
-    return !has_session(fixture);
-}
-
 static Client *
 log_in(Fixture *fixture)
 {
-    Client *client = fixture_connect(fixture);
+    Client *client = fixture_log_in(fixture);
 
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
     (void)client_settle(client, 0);
     return client;
 }
@@ -98,7 +84,7 @@ static void
 log_out(Fixture *fixture, Client *client)
 {
     client_free(client);
-    fixture_wait(fixture, has_no_session);
+    fixture_wait(fixture, fixture_has_no_session);
 }
 
 static void

@@ -36,15 +36,6 @@ set_up_disk(Fixture *fixture)
     fixture_add_lun(fixture, "d", 0);
 }
 
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    return client;
-}
-
 /* The answer waits for the control thread, which is ours */
 typedef struct {
     Client *client;
@@ -102,7 +93,7 @@ test_modes_restart(Fixture *fixture, gconstpointer data)
     g_autofree char *stored = NULL;
 
     set_up_disk(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     assert_protected(client, FALSE);
     g_assert_cmphex(save_protection(client, TRUE), ==, 0);
@@ -111,14 +102,14 @@ test_modes_restart(Fixture *fixture, gconstpointer data)
     client_free(g_steal_pointer(&client));
 
     fixture_restart(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     assert_protected(client, TRUE);
     g_assert_cmphex(save_protection(client, FALSE), ==, 0);
     client_free(g_steal_pointer(&client));
 
     fixture_restart(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     assert_protected(client, FALSE);
 }
@@ -129,7 +120,7 @@ test_modes_backstore_comes_again(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
 
     set_up_disk(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmphex(save_protection(client, TRUE), ==, 0);
     for (guint i = 0; i < 2; i++) {
@@ -152,7 +143,7 @@ test_modes_damaged(Fixture *fixture, gconstpointer data)
     g_autofree char *again = NULL;
 
     set_up_disk(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmphex(save_protection(client, TRUE), ==, 0);
     client_free(g_steal_pointer(&client));
@@ -163,7 +154,7 @@ test_modes_damaged(Fixture *fixture, gconstpointer data)
 
     fixture_start(fixture);
     g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_ONLINE);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     assert_protected(client, FALSE);
     after = fixture_read(fixture, "modes", "d");
@@ -181,14 +172,14 @@ test_modes_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
     g_autofree char *stored = NULL;
 
     set_up_disk(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmphex(save_protection(client, TRUE), ==, 0);
     client_free(g_steal_pointer(&client));
     delete_disk(fixture);
 
     set_up_disk(fixture);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     assert_protected(client, FALSE);
     stored = fixture_read(fixture, "modes", "d");
@@ -227,7 +218,7 @@ test_erasure_goes_on(Fixture *fixture, gconstpointer data)
     leave_erasure(fixture, "sanitizing");
     fixture_start(fixture);
     fixture_wait(fixture, is_erased);
-    client = log_in(fixture);
+    client = fixture_log_in(fixture);
     while (client_settle(client, 0) != 0)
         (void)g_main_context_iteration(NULL, FALSE);
 }
@@ -243,7 +234,7 @@ test_erasure_stays_failed(Fixture *fixture, gconstpointer data)
     leave_erasure(fixture, "sanitize-failed");
     for (guint i = 0; i < 2; i++) {
         fixture_start(fixture);
-        client = log_in(fixture);
+        client = fixture_log_in(fixture);
         g_assert_cmpint(client_settle(client, 0), ==, CHECK_CONDITION);
         g_assert_cmphex(client->sense, ==, SANITIZE_FAILED);
         client_free(g_steal_pointer(&client));

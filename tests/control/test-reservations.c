@@ -18,20 +18,11 @@ enum {
     CLEAR = 3,
 };
 
-static void
-set_up_disk(Fixture *fixture)
-{
-    fixture_add_ram(fixture, "d");
-    fixture_add_target(fixture);
-    fixture_add_lun(fixture, "d", 0);
-}
-
 static Client *
 log_in(Fixture *fixture)
 {
-    Client *client = fixture_connect(fixture);
+    Client *client = fixture_log_in(fixture);
 
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     return client;
 }
@@ -84,7 +75,7 @@ test_restart(Fixture *fixture, gconstpointer data)
     g_autofree char *stored = NULL;
     g_autofree char *after = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 1), ==, 0);
     g_assert_cmphex(out(client, RESERVE, 3, KEY, 0, 0), ==, 0);
@@ -110,7 +101,7 @@ test_not_asked_for(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     g_autofree char *stored = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 0), ==, 0);
     stored = fixture_read(fixture, "reservations", "d");
@@ -156,7 +147,7 @@ test_damaged(Fixture *fixture, gconstpointer data)
     g_autofree char *after = NULL;
     const ModelBackstore *backstore;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 1), ==, 0);
     client_free(g_steal_pointer(&client));
@@ -183,7 +174,7 @@ hide_reservations(Fixture *fixture)
 static void
 test_unreadable_folder(Fixture *fixture, gconstpointer data)
 {
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     fixture->before_start = hide_reservations;
     fixture_restart(fixture);
     fixture->before_start = NULL;
@@ -199,7 +190,7 @@ test_strange_file(Fixture *fixture, gconstpointer data)
 {
     static const char *const directories[] = { "reservations", "erasures", "modes", "secrets" };
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     for (gsize i = 0; i < G_N_ELEMENTS(directories); i++) {
         g_autofree char *directory = g_build_filename(fixture->state_dir, directories[i], NULL);
 
@@ -215,7 +206,7 @@ test_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     g_autofree char *stored = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 1), ==, 0);
     client_free(g_steal_pointer(&client));
@@ -227,7 +218,7 @@ test_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
     fixture_finish(fixture);
 
     /* The next one of that name has nothing to do with it */
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, RESERVE, 3, KEY, 0, 0), ==, CONFLICT);
     stored = fixture_read(fixture, "reservations", "d");
@@ -277,7 +268,7 @@ test_administrator_sees_and_clears(Fixture *fixture, gconstpointer data)
     gboolean is_holder = FALSE;
     guint64 key = 0;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     client = log_in(fixture);
     g_assert_cmphex(out(client, REGISTER, 0, 0, KEY, 1), ==, 0);
     g_assert_cmphex(out(client, RESERVE, 3, KEY, 0, 0), ==, 0);
@@ -308,7 +299,7 @@ test_administrator_sees_and_clears(Fixture *fixture, gconstpointer data)
 static void
 test_no_unit_to_clear(Fixture *fixture, gconstpointer data)
 {
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     service_clear_reservations(fixture->service, TARGET, 7, &fixture->options, fixture_on_done,
                                fixture);
     fixture_finish_with(fixture, LUNPORT_ERROR_NO_SUCH_OBJECT);

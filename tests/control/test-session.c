@@ -19,36 +19,6 @@ get_model(Fixture *fixture)
     return service_get_model(fixture->service);
 }
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return get_model(fixture)->sessions->len > 0;
-}
-
-static gboolean
-has_no_session(Fixture *fixture)
-{
-    return get_model(fixture)->sessions->len == 0;
-}
-
-static Client *
-log_in(Fixture *fixture)
-{
-    Client *client = fixture_connect(fixture);
-
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
-    return client;
-}
-
-static void
-set_up_disk(Fixture *fixture)
-{
-    fixture_add_ram(fixture, "d");
-    fixture_add_target(fixture);
-    fixture_add_lun(fixture, "d", 0);
-}
-
 static void
 test_session_in_the_model(Fixture *fixture, gconstpointer data)
 {
@@ -56,8 +26,8 @@ test_session_in_the_model(Fixture *fixture, gconstpointer data)
     const ModelSession *session;
     const ModelConnection *connection;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     session = get_model(fixture)->sessions->pdata[0];
     connection = session->connections->pdata[0];
     g_assert_true(session->target == fixture_get_target(fixture));
@@ -71,7 +41,7 @@ test_session_in_the_model(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(client_read_block(client, 0, 0), ==, 0);
 
     g_clear_pointer(&client, client_free);
-    fixture_wait(fixture, has_no_session);
+    fixture_wait(fixture, fixture_has_no_session);
     g_assert_cmpuint(fixture_get_target(fixture)->n_sessions, ==, 0);
 }
 
@@ -99,8 +69,8 @@ test_several_connections(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) more = NULL;
     const ModelPortal *portal;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     more = fixture_connect(fixture);
     more->tsih = client->tsih;
     more->cid = 7;
@@ -120,7 +90,7 @@ test_several_connections(Fixture *fixture, gconstpointer data)
     service_close_connection(fixture->service, client->tsih, 0, &fixture->options, fixture_on_done,
                              fixture);
     fixture_finish(fixture);
-    g_assert_true(has_no_session(fixture));
+    g_assert_true(fixture_has_no_session(fixture));
 }
 
 static void
@@ -130,7 +100,7 @@ test_refusals(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) disabled = NULL;
     g_autoptr(Client) missing = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     service_set_target_access_mode(fixture->service, TARGET, "closed", &fixture->options,
                                    fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -152,8 +122,8 @@ test_busy(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(Client) client = NULL;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     service_delete_target(fixture->service, TARGET, FALSE, &fixture->options, fixture_on_done,
                           fixture);
     fixture_finish_with(fixture, LUNPORT_ERROR_BUSY);
@@ -171,8 +141,8 @@ test_disable_ends_sessions(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(Client) client = NULL;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     service_disable_target(fixture->service, TARGET, TRUE, &fixture->options, fixture_on_done,
                            fixture);
     fixture_finish(fixture);
@@ -186,8 +156,8 @@ test_terminate(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     guint16 tsih;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     tsih = ((const ModelSession *)get_model(fixture)->sessions->pdata[0])->tsih;
     service_terminate_session(fixture->service, tsih, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -201,8 +171,8 @@ test_new_lun_is_seen(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(Client) client = NULL;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     g_assert_cmpint(client_settle(client, 1), ==, 2);
     fixture_add_ram(fixture, "e");
@@ -259,8 +229,8 @@ test_delete_under_load(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     GThread *reader;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     reader = g_thread_new("reader", read_in_thread, client);
     wait_for_load(fixture);
@@ -282,8 +252,8 @@ test_lun_goes_under_load(Fixture *fixture, gconstpointer data)
     GThread *reader;
     guint16 tsih;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     reader = g_thread_new("reader", read_in_thread, client);
     wait_for_load(fixture);
@@ -308,8 +278,8 @@ test_reset_under_load(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     GThread *reader;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     reader = g_thread_new("reader", read_in_thread, client);
     wait_for_load(fixture);
     for (guint i = 0; i < 5; i++) {
@@ -328,8 +298,8 @@ test_stop_under_load(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     GThread *reader;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     reader = g_thread_new("reader", read_in_thread, client);
     wait_for_load(fixture);
     fixture_stop(fixture);
@@ -344,7 +314,7 @@ test_pause_and_resume(Fixture *fixture, gconstpointer data)
     const ModelPortal *portal = model_find_portal(get_model(fixture), "127.0.0.1", fixture->port);
     g_autoptr(Client) client = NULL;
 
-    set_up_disk(fixture);
+    fixture_add_disk(fixture);
     service_pause_portal(fixture->service, portal->id, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
     g_assert_cmpint(fixture_get_target(fixture)->state, ==, TARGET_OFFLINE);
@@ -363,8 +333,8 @@ test_statistics(Fixture *fixture, gconstpointer data)
     g_autoptr(Client) client = NULL;
     guint64 n = G_MAXUINT64;
 
-    set_up_disk(fixture);
-    client = log_in(fixture);
+    fixture_add_disk(fixture);
+    client = fixture_log_in(fixture);
     g_assert_cmpint(client_settle(client, 0), ==, 0);
     for (guint i = 0; i < 7; i++)
         g_assert_cmpint(client_read_block(client, 0, i), ==, 0);

@@ -11,30 +11,11 @@
 #define CONNECTION_DROP 2
 #define SESSION_DROP    3
 
-static gboolean
-has_session(Fixture *fixture)
-{
-    return service_get_model(fixture->service)->sessions->len > 0;
-}
-
-static gboolean
-is_accepted(Fixture *fixture)
-{
-    return model_find_portal(service_get_model(fixture->service), "127.0.0.1", fixture->port)
-               ->n_accepted > 0;
-}
-
 static Client *
 log_in(Fixture *fixture)
 {
-    Client *client;
-
     fixture_add_target(fixture);
-    client = client_new(fixture->port);
-    fixture_wait(fixture, is_accepted);
-    g_assert_cmphex(client_login(client, TARGET), ==, 0);
-    fixture_wait(fixture, has_session);
-    return client;
+    return fixture_log_in(fixture);
 }
 
 static void
