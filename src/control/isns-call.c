@@ -6,11 +6,10 @@
  *
  * One TCP connection, kept open between questions, so that the end of the server is noticed when it
  * happens. All waiting is poll() with the cancellable beside the socket. Of an answer only its status
- * and the registration period are of interest; the rest is counted and dropped.
+ * and the periods are of interest; the rest is counted and dropped.
  *
- * A server may ask on this connection too whether we are there (Entity Status Inquiry), and tell of
- * changes (State Change Notification); RFC 4171 2.9.1. Both are answered, because a server forgets who
- * does not answer. All else that was not asked for is skipped, a bounded number of messages.
+ * A server may make its requests on this connection too (RFC 4171 2.9.1). All else that was not asked
+ * for is skipped, a bounded number of messages.
  */
 
 #include "control/isns-call.h"
@@ -21,26 +20,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/isns-attribute.h"
 #include "util/error.h"
 #include "util/fd.h"
 
 #define PDUS_MAX      256 /* of one answer, with what is skipped */
-#define FLAG_CLIENT   0x8000
 #define FLAG_LAST_PDU 0x0800
-#define FLAG_WHOLE    0x0c00 /* the first PDU and the last */
-
-#define FUNCTION_NOTIFICATION 0x0008
-#define FUNCTION_INQUIRY      0x000d
-
-static guint32
-get_be(const guint8 *where, guint n)
-{
-    guint32 value = 0;
-
-    for (guint i = 0; i < n; i++)
-        value = value << 8 | where[i];
-    return value;
-}
 
 static gboolean
 fail(GError **ret_error, LunportError code, const char *text)
@@ -124,7 +109,7 @@ resolve(GNetworkAddress *server, GCancellable *cancel, GError **ret_error)
 }
 
 gboolean
-isns_link_open(IsnsLink *link, const char *server, GCancellable *cancel, GError **ret_error)
+isns_link_open(IsnsLink *link, const char *server, GError **ret_error)
 {
     gint64 deadline = g_get_monotonic_time() + ISNS_CONNECT_SECONDS * G_TIME_SPAN_SECOND;
     g_autoptr(GSocketConnectable) connectable =
@@ -132,10 +117,10 @@ isns_link_open(IsnsLink *link, const char *server, GCancellable *cancel, GError 
     g_autoptr(GError) error = NULL;
     GList *addresses;
 
-    *link = (IsnsLink){ .fd = -1, .cancel = cancel };
+    link->xid = 0;
     if (connectable == NULL)
         return FALSE;
-    addresses = resolve(G_NETWORK_ADDRESS(connectable), cancel, ret_error);
+    addresses = resolve(G_NETWORK_ADDRESS(connectable), link->cancel, ret_error);
     if (addresses == NULL)
         return FALSE;
 
@@ -209,76 +194,39 @@ gboolean
 isns_call_parse(const guint8 *payload, gsize size, IsnsAnswer *ret_answer)
 {
     gboolean is_behind_key = FALSE;
-    gsize at = 4;
+    IsnsAttribute attribute;
+    gsize left = size;
 
     *ret_answer = (IsnsAnswer){ 0 };
     if (size < 4)
         return FALSE;
 
-    ret_answer->status = get_be(payload, 4);
-    while (size - at >= 8) {
-        guint32 tag = get_be(payload + at, 4);
-        guint32 length = get_be(payload + at + 4, 4);
-
-        at += 8;
-        if (length > size - at)
-            return FALSE;
-        if (tag == 0)
+    ret_answer->status = get_be32(payload);
+    payload += 4;
+    left -= 4;
+    while (isns_attribute_next(&payload, &left, &attribute)) {
+        if (attribute.tag == 0)
             is_behind_key = TRUE;
         else if (is_behind_key)
             ret_answer->n_values++;
-        if (tag == ISNS_TAG_PERIOD && length == 4)
-            ret_answer->period = get_be(payload + at, 4);
-        at += length;
+        if (attribute.tag == ISNS_TAG_PERIOD && attribute.length == 4)
+            ret_answer->period = get_be32(attribute.value);
+        if (attribute.tag == ISNS_TAG_INQUIRY && attribute.length == 4)
+            ret_answer->inquiry = get_be32(attribute.value);
     }
-    return at == size;
-}
-
-static void
-put_be(guint8 *where, guint n, guint32 value)
-{
-    for (guint i = 0; i < n; i++)
-        where[i] = (guint8)(value >> (8 * (n - 1 - i)));
-}
-
-/* How much of @payload goes back: all of an inquiry (RFC 4171 5.7.5.13), of a notification its first
- * attribute, to whom it was sent (5.7.5.8) */
-static gsize
-echo_size(guint32 function, const guint8 *payload, gsize size)
-{
-    gsize first;
-
-    if (function == FUNCTION_INQUIRY)
-        return size;
-    if (size < 8)
-        return 0;
-    first = 8 + (gsize)get_be(payload + 4, 4);
-    return first <= size ? first : 0;
+    return left == 0;
 }
 
 /* FALSE: the link fails */
 static gboolean
-answer_request(const IsnsLink *link, const guint8 *header, const guint8 *payload, gsize size,
-               gint64 deadline, GError **ret_error)
+answer_request(const IsnsLink *link, const guint8 *header, const guint8 *payload, gint64 deadline,
+               GError **ret_error)
 {
-    guint32 function = get_be(header + 2, 2);
-    g_autoptr(GByteArray) message = g_byte_array_new();
-    guint8 head[ISNS_HEADER_SIZE + 4] = { 0 };
-    gsize echo;
+    g_autoptr(GByteArray) answer = NULL;
 
-    if ((function != FUNCTION_INQUIRY && function != FUNCTION_NOTIFICATION) ||
-        (get_be(header + 6, 2) & FLAG_WHOLE) != FLAG_WHOLE)
-        return TRUE;
-
-    echo = MIN(echo_size(function, payload, size), ISNS_MESSAGE_MAX - 4);
-    put_be(head, 2, 1);
-    put_be(head + 2, 2, function | ISNS_ANSWER);
-    put_be(head + 4, 2, (guint32)(4 + echo));
-    put_be(head + 6, 2, FLAG_CLIENT | FLAG_WHOLE);
-    put_be(head + 8, 2, get_be(header + 8, 2));
-    g_byte_array_append(message, head, sizeof(head));
-    g_byte_array_append(message, payload, (guint)echo);
-    return send_all(link, message->data, message->len, deadline, ret_error);
+    if (isns_request_is_one(header))
+        answer = isns_request_answer(header, payload, get_be16(header + 4), link->ears);
+    return answer == NULL || send_all(link, answer->data, answer->len, deadline, ret_error);
 }
 
 /* The next PDU; @data has room for any payload */
@@ -287,9 +235,9 @@ receive_pdu(const IsnsLink *link, guint8 *header, guint8 *data, gint64 deadline,
 {
     if (!receive_all(link, header, ISNS_HEADER_SIZE, deadline, ret_error))
         return FALSE;
-    if (get_be(header, 2) != 1)
+    if (get_be16(header) != 1)
         return fail(ret_error, LUNPORT_ERROR_FAILED, "It does not speak iSNS");
-    return receive_all(link, data, get_be(header + 4, 2), deadline, ret_error);
+    return receive_all(link, data, get_be16(header + 4), deadline, ret_error);
 }
 
 gboolean
@@ -300,7 +248,7 @@ isns_link_serve(IsnsLink *link)
     guint8 header[ISNS_HEADER_SIZE];
 
     if (receive_pdu(link, header, data, deadline, NULL) &&
-        answer_request(link, header, data, get_be(header + 4, 2), deadline, NULL))
+        answer_request(link, header, data, deadline, NULL))
         return TRUE;
 
     isns_link_close(link);
@@ -316,17 +264,13 @@ receive_answer(const IsnsLink *link, guint32 function, gint64 deadline, GError *
     guint8 header[ISNS_HEADER_SIZE];
 
     for (guint i = 0; i < PDUS_MAX; i++) {
-        guint size;
-
-        if (!receive_pdu(link, header, data, deadline, ret_error))
+        if (!receive_pdu(link, header, data, deadline, ret_error) ||
+            !answer_request(link, header, data, deadline, ret_error))
             return NULL;
-        size = get_be(header + 4, 2);
-        if (!answer_request(link, header, data, size, deadline, ret_error))
-            return NULL;
-        if (get_be(header + 2, 2) != (function | ISNS_ANSWER) || get_be(header + 8, 2) != link->xid)
+        if (get_be16(header + 2) != (function | ISNS_ANSWER) || get_be16(header + 8) != link->xid)
             continue;
-        g_byte_array_append(payload, data, size);
-        if ((get_be(header + 6, 2) & FLAG_LAST_PDU) != 0)
+        g_byte_array_append(payload, data, get_be16(header + 4));
+        if ((get_be16(header + 6) & FLAG_LAST_PDU) != 0)
             return g_steal_pointer(&payload);
     }
 
@@ -346,7 +290,7 @@ isns_link_ask(IsnsLink *link, GByteArray *message, IsnsAnswer *ret_answer, GErro
 
     link->xid++;
     if (send_all(link, owned->data, owned->len, deadline, ret_error))
-        payload = receive_answer(link, get_be(owned->data + 2, 2), deadline, ret_error);
+        payload = receive_answer(link, get_be16(owned->data + 2), deadline, ret_error);
     if (payload != NULL && !isns_call_parse(payload->data, payload->len, ret_answer)) {
         (void)fail(ret_error, LUNPORT_ERROR_FAILED, "Its answer cannot be read");
         g_clear_pointer(&payload, g_byte_array_unref);
@@ -376,6 +320,9 @@ isns_call_status_to_string(guint32 status)
         [13] = "option not understood",
         [14] = "invalid update",
         [15] = "message not supported",
+        [17] = "SCN registration rejected",
+        [18] = "attribute not implemented",
+        [21] = "ESI not available",
         [22] = "invalid deregistration",
         [23] = "registration feature not supported",
     };

@@ -4,7 +4,7 @@
 
 #include <gio/gio.h>
 
-#include "control/isns-message.h"
+#include "control/isns-request.h"
 
 /*
  * A connection to an iSNS server, and one question at a time on it
@@ -20,17 +20,18 @@ typedef struct {
     int fd;
     guint16 xid; /* of the last question */
     GCancellable *cancel;
+    const IsnsEars *ears; /* of what the server says by itself */
 } IsnsLink;
 
 typedef struct {
-    guint32 status; /* 0: success; see isns_call_status_to_string() */
-    guint32 period; /* s, registration period; 0: it does not say */
-    gsize n_values; /* operating attributes of the answer */
+    guint32 status;  /* 0: success; see isns_call_status_to_string() */
+    guint32 period;  /* s, registration period; 0: it does not say */
+    guint32 inquiry; /* s, between its inquiries; 0: it does not say */
+    gsize n_values;  /* operating attributes of the answer */
 } IsnsAnswer;
 
-/* @server: HOST[:PORT] */
-gboolean isns_link_open(IsnsLink *link, const char *server, GCancellable *cancel,
-                        GError **ret_error);
+/* @link: closed; @server: HOST[:PORT] */
+gboolean isns_link_open(IsnsLink *link, const char *server, GError **ret_error);
 void isns_link_close(IsnsLink *link); /* also where it is closed */
 gboolean isns_link_is_open(const IsnsLink *link);
 

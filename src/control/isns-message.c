@@ -7,7 +7,7 @@
  * The library knows the attributes and how they are encoded. Its sockets, timers and configuration,
  * which are global to the process and cannot be interrupted, are not used: isns-call.c has its own.
  *
- * A payload is (RFC 4171 5.6.1) the source attribute, the message key, a delimiter and the operating
+ * A payload is (RFC 4171 5.6) the source attribute, the message key, a delimiter and the operating
  * attributes. A node is registered together with its portal groups: the tag and then the addresses
  * that belong to the node by it (5.6.5.1). Addresses that do not are listed behind a tag of no
  * length, else the server would make up a group with the tag 1.
@@ -28,11 +28,11 @@ typedef struct {
 } Payload;
 
 static void
-payload_init(Payload *payload, const IsnsEntity *entity)
+payload_init(Payload *payload, const char *source)
 {
     isns_attr_list_init(&payload->keys);
     isns_attr_list_init(&payload->values);
-    isns_attr_list_append_string(&payload->keys, ISNS_TAG_ISCSI_NAME, entity->source);
+    isns_attr_list_append_string(&payload->keys, ISNS_TAG_ISCSI_NAME, source);
 }
 
 static void
@@ -89,6 +89,20 @@ append_address(isns_attr_list_t *list, guint32 address_tag, guint32 port_tag,
     isns_attr_list_append_uint32(list, port_tag, address_port(address));
 }
 
+/* The inbox is at TCP ports (6.3.5, 6.3.7) */
+static void
+append_portal(isns_attr_list_t *list, const IsnsPortal *portal)
+{
+    append_address(list, ISNS_TAG_PORTAL_IP_ADDRESS, ISNS_TAG_PORTAL_TCP_UDP_PORT,
+                   &portal->address);
+    if (portal->inbox == 0)
+        return;
+
+    isns_attr_list_append_uint32(list, ISNS_TAG_ESI_INTERVAL, ISNS_INQUIRY_SECONDS);
+    isns_attr_list_append_uint32(list, ISNS_TAG_ESI_PORT, portal->inbox);
+    isns_attr_list_append_uint32(list, ISNS_TAG_SCN_PORT, portal->inbox);
+}
+
 static gboolean
 node_has_tag(const IsnsNode *node, guint16 tag)
 {
@@ -132,15 +146,14 @@ isns_message_register(guint16 xid, const IsnsEntity *entity, const IsnsNode *nod
 {
     Payload payload;
 
-    payload_init(&payload, entity);
+    payload_init(&payload, entity->source);
     isns_attr_list_append_string(&payload.keys, ISNS_TAG_ENTITY_IDENTIFIER, entity->entity);
     isns_attr_list_append_string(&payload.values, ISNS_TAG_ENTITY_IDENTIFIER, entity->entity);
     isns_attr_list_append_uint32(&payload.values, ISNS_TAG_ENTITY_PROTOCOL,
                                  ISNS_ENTITY_PROTOCOL_ISCSI);
     isns_attr_list_append_uint32(&payload.values, ISNS_TAG_REGISTRATION_PERIOD, ISNS_PERIOD);
     for (guint i = 0; i < entity->n_portals && is_first; i++)
-        append_address(&payload.values, ISNS_TAG_PORTAL_IP_ADDRESS, ISNS_TAG_PORTAL_TCP_UDP_PORT,
-                       &entity->portals[i].address);
+        append_portal(&payload.values, &entity->portals[i]);
 
     isns_attr_list_append_string(&payload.values, ISNS_TAG_ISCSI_NAME, node->name);
     isns_attr_list_append_uint32(&payload.values, ISNS_TAG_ISCSI_NODE_TYPE, ISNS_ISCSI_TARGET_MASK);
@@ -157,18 +170,35 @@ isns_message_deregister(guint16 xid, const IsnsEntity *entity)
 {
     Payload payload;
 
-    payload_init(&payload, entity);
+    payload_init(&payload, entity->source);
     isns_attr_list_append_string(&payload.values, ISNS_TAG_ENTITY_IDENTIFIER, entity->entity);
     return payload_finish(&payload, xid, ISNS_DEREGISTER, 0);
 }
 
 GByteArray *
-isns_message_query(guint16 xid, const IsnsEntity *entity)
+isns_message_query(guint16 xid, const char *node)
 {
     Payload payload;
 
-    payload_init(&payload, entity);
-    isns_attr_list_append_string(&payload.keys, ISNS_TAG_ISCSI_NAME, entity->source);
+    payload_init(&payload, node);
+    isns_attr_list_append_string(&payload.keys, ISNS_TAG_ISCSI_NAME, node);
     isns_attr_list_append_nil(&payload.values, ISNS_TAG_ISCSI_NODE_TYPE);
     return payload_finish(&payload, xid, ISNS_QUERY, 0);
+}
+
+/*
+ * Nothing else is of use to a target (6.4.4). Those of initiators are left out by asking for targets
+ * and ourselves; the other bit, initiators and ourselves, makes open-isns keep what happens to
+ * us from the initiators, because it looks at the bits of the node that has changed.
+ */
+GByteArray *
+isns_message_notify(guint16 xid, const char *node)
+{
+    Payload payload;
+
+    payload_init(&payload, node);
+    isns_attr_list_append_string(&payload.keys, ISNS_TAG_ISCSI_NAME, node);
+    isns_attr_list_append_uint32(&payload.values, ISNS_TAG_ISCSI_SCN_BITMAP,
+                                 ISNS_SCN_OBJECT_REMOVED_MASK | ISNS_SCN_TARGET_AND_SELF_ONLY_MASK);
+    return payload_finish(&payload, xid, ISNS_NOTIFY, 0);
 }

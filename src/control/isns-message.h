@@ -17,13 +17,19 @@
 #define ISNS_MESSAGE_MAX 65532 /* payload of one PDU */
 #define ISNS_PERIOD      300   /* s: the server forgets us after so long without a word */
 #define ISNS_PORTALS_MAX 256
-#define ISNS_TAG_PERIOD  6 /* attribute: Registration Period */
+#define ISNS_TAG_PERIOD  6  /* attribute: Registration Period */
+#define ISNS_TAG_INQUIRY 19 /* attribute: Entity Status Inquiry Interval */
+
+/* Wanted between two inquiries of the server; it says what it makes of that. One that misses three
+ * forgets us, which is earlier than the end of the period. */
+#define ISNS_INQUIRY_SECONDS 60
 
 /* The function in the header of a message; the answer has ISNS_ANSWER besides */
 typedef enum {
     ISNS_REGISTER = 1,
     ISNS_QUERY = 2,
     ISNS_DEREGISTER = 4,
+    ISNS_NOTIFY = 5,
 } IsnsFunction;
 
 #define ISNS_ANSWER 0x8000
@@ -31,7 +37,8 @@ typedef enum {
 /* An address as it is registered: no wildcard, no zone */
 typedef struct {
     Address address;
-    guint16 tag; /* portal group */
+    guint16 tag;   /* portal group */
+    guint16 inbox; /* port for inquiries and notifications; 0: none */
 } IsnsPortal;
 
 typedef struct {
@@ -63,4 +70,8 @@ GByteArray *isns_message_register(guint16 xid, const IsnsEntity *entity, const I
 GByteArray *isns_message_deregister(guint16 xid, const IsnsEntity *entity);
 
 /* Device Attribute Query of a node: whether the server still knows it. Refreshes the registration. */
-GByteArray *isns_message_query(guint16 xid, const IsnsEntity *entity);
+GByteArray *isns_message_query(guint16 xid, const char *node);
+
+/* SCN Register of a node: the server shall tell of the removal of targets that the node can see, its
+ * own included. A portal of its entity has an inbox. */
+GByteArray *isns_message_notify(guint16 xid, const char *node);

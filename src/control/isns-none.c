@@ -25,7 +25,13 @@ isns_message_deregister(guint16 xid, const IsnsEntity *entity)
 }
 
 GByteArray *
-isns_message_query(guint16 xid, const IsnsEntity *entity)
+isns_message_query(guint16 xid, const char *node)
+{
+    return NULL;
+}
+
+GByteArray *
+isns_message_notify(guint16 xid, const char *node)
 {
     return NULL;
 }

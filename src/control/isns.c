@@ -6,9 +6,17 @@
  *
  * It has one plan, and takes the newest one when it is free for it; plans in between are never seen.
  * What the server was told stays with it until the plan changes, our addresses change, or a query
- * finds that the server has forgotten us: because it has lost its memory in a restart, or the
- * registration period has ended while we could not reach it. The connection is kept open between
- * questions, so the end of the server is seen when it comes.
+ * finds that the server has forgotten a node: because it has lost its memory in a restart, the
+ * registration period has ended while we could not reach it, or somebody has removed it. Each query is
+ * after the next node, or after those that the server says are removed, at most once a second. The
+ * connection is kept open between questions, so the end of the server is seen when it comes.
+ *
+ * The server is asked to look after us too (inquiries), so that it forgets us soon when we die, and to
+ * tell of removals; for both it connects to the inbox, which is served while the thread rests. It is
+ * registered with one portal, at the address by which we reach the server, if there is such a portal.
+ * A server that refuses is told the same without an inbox. A packet filter in between would have it
+ * forget a service that works: when inquiries stay out we register again, after none at all without
+ * an inbox, and that is not tried again until the server has forgotten us or is another one.
  *
  * After a failure it waits, twice as long each time up to a minute. The control thread hears of
  * changes of the state only, by one message that is sent again when it has come back.
@@ -18,7 +26,6 @@
 
 #include "control/isns.h"
 
-#include <ifaddrs.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -26,6 +33,8 @@
 #include <unistd.h>
 
 #include "control/isns-call.h"
+#include "control/isns-inbox.h"
+#include "control/isns-portals.h"
 #include "engine/thread.h"
 #include "util/error.h"
 #include "util/fd.h"
@@ -33,7 +42,11 @@
 #define RETRY_SECONDS_MAX   60
 #define REFRESH_SECONDS_MAX (ISNS_PERIOD / 3)
 #define REFRESH_SECONDS_MIN 5
+#define INQUIRY_SECONDS_MAX 3600
 #define STOP_MILLISECONDS   1000
+
+/* Each of them has a connection to the inbox, and hears of the others that it can see */
+#define NOTIFIED_NODES_MAX 4
 
 struct Isns {
     Message message; /* first: to the control thread */
@@ -59,8 +72,19 @@ struct Isns {
     char *source;    /* in whose name */
     char *told_entity;
     gboolean is_outdated; /* the plan is newer than that */
+    guint next_node;      /* that is asked after */
+    gboolean has_suspects;
+    gint64 looked; /* when the server was asked last */
     guint refresh_seconds;
     guint retry_seconds; /* 0: the last attempt was good */
+
+    IsnsInbox inbox;
+    IsnsEars ears;
+    gboolean is_unheard;   /* there shall be no inbox, as it is of no use with this server */
+    guint inquiry_seconds; /* between inquiries; 0: there is no inbox */
+    gint64 heard;          /* the last inquiry, or begin of waiting for it */
+    gboolean is_heard;     /* it has found us since the registration */
+    gboolean is_same_link; /* as at the registration: the server was not restarted */
 };
 
 static void
@@ -110,106 +134,6 @@ isns_plan_add_node(IsnsPlan *plan, const char *name, const char *alias, const gu
     node->tags = g_memdup2(tags, n_tags * sizeof(guint16));
     node->n_tags = n_tags;
     g_ptr_array_add(plan->nodes, node);
-}
-
-/*
- * Addresses
- */
-
-static gboolean
-is_local(const Address *address)
-{
-    if (address->sa.sa_family == AF_INET)
-        return (g_ntohl(address->in.sin_addr.s_addr) >> 24) == 127 ||
-               (g_ntohl(address->in.sin_addr.s_addr) >> 16) == 0xa9fe;
-    return IN6_IS_ADDR_LOOPBACK(&address->in6.sin6_addr) ||
-           IN6_IS_ADDR_LINKLOCAL(&address->in6.sin6_addr);
-}
-
-static void
-add_portal(GArray *portals, const Address *address, guint16 tag)
-{
-    IsnsPortal portal = { .address = *address, .tag = tag };
-
-    if (portal.address.sa.sa_family == AF_INET6)
-        portal.address.in6.sin6_scope_id = 0;
-    for (guint i = 0; i < portals->len; i++) {
-        if (address_is_equal(&g_array_index(portals, IsnsPortal, i).address, &portal.address))
-            return;
-    }
-    if (portals->len < ISNS_PORTALS_MAX)
-        g_array_append_val(portals, portal);
-}
-
-/* One for each address of the machine that the wildcard @portal stands for */
-static void
-add_wildcard(GArray *portals, const IsnsPlanPortal *portal, const struct ifaddrs *interfaces,
-             gboolean local)
-{
-    for (const struct ifaddrs *i = interfaces; i != NULL; i = i->ifa_next) {
-        Address address = { 0 };
-
-        if (i->ifa_addr == NULL || (i->ifa_flags & IFF_UP) == 0 ||
-            (portal->interface[0] != '\0' && strcmp(portal->interface, i->ifa_name) != 0))
-            continue;
-        if (i->ifa_addr->sa_family == AF_INET) {
-            memcpy(&address.in, i->ifa_addr, sizeof(address.in));
-            address.size = sizeof(address.in);
-        } else if (i->ifa_addr->sa_family == AF_INET6 && portal->address.sa.sa_family == AF_INET6) {
-            memcpy(&address.in6, i->ifa_addr, sizeof(address.in6));
-            address.size = sizeof(address.in6);
-        } else {
-            continue;
-        }
-        if (is_local(&address) != local)
-            continue;
-        address_set_port(&address, address_port(&portal->address));
-        add_portal(portals, &address, portal->tag);
-    }
-}
-
-static void
-expand(GArray *portals, const GArray *wanted, const struct ifaddrs *interfaces, gboolean local)
-{
-    for (guint i = 0; i < wanted->len; i++) {
-        const IsnsPlanPortal *portal = &g_array_index(wanted, IsnsPlanPortal, i);
-
-        if (address_is_wildcard(&portal->address))
-            add_wildcard(portals, portal, interfaces, local);
-        else if ((!portal->is_announced && is_local(&portal->address)) == local)
-            add_portal(portals, &portal->address, portal->tag);
-    }
-}
-
-GArray *
-isns_expand_portals(const GArray *wanted)
-{
-    GArray *portals = g_array_new(FALSE, TRUE, sizeof(IsnsPortal));
-    struct ifaddrs *interfaces = NULL;
-
-    (void)getifaddrs(&interfaces);
-    expand(portals, wanted, interfaces, FALSE);
-    if (portals->len == 0)
-        expand(portals, wanted, interfaces, TRUE);
-    if (interfaces != NULL)
-        freeifaddrs(interfaces);
-    return portals;
-}
-
-static gboolean
-portals_are_equal(const GArray *a, const GArray *b)
-{
-    if (a == NULL || a->len != b->len)
-        return FALSE;
-
-    for (guint i = 0; i < a->len; i++) {
-        const IsnsPortal *left = &g_array_index(a, IsnsPortal, i);
-        const IsnsPortal *right = &g_array_index(b, IsnsPortal, i);
-
-        if (left->tag != right->tag || !address_is_equal(&left->address, &right->address))
-            return FALSE;
-    }
-    return TRUE;
 }
 
 /*
@@ -272,6 +196,8 @@ forget(Isns *isns)
     g_clear_pointer(&isns->portals, g_array_unref);
     g_clear_pointer(&isns->source, g_free);
     g_clear_pointer(&isns->told_entity, g_free);
+    isns->ears.entity = NULL;
+    isns->inquiry_seconds = 0;
 }
 
 static IsnsEntity
@@ -281,60 +207,6 @@ told_entity(const Isns *isns)
                          .source = isns->source,
                          .portals = (const IsnsPortal *)(gconstpointer)isns->portals->data,
                          .n_portals = isns->portals->len };
-}
-
-static gboolean
-register_node(Isns *isns, guint i, GError **ret_error)
-{
-    const IsnsPlanNode *node = g_ptr_array_index(isns->plan->nodes, i);
-    const IsnsNode shown = {
-        .name = node->name, .alias = node->alias, .tags = node->tags, .n_tags = node->n_tags
-    };
-    const IsnsEntity entity = told_entity(isns);
-    IsnsAnswer answer;
-
-    if (!isns_link_ask(
-            &isns->link,
-            isns_message_register((guint16)(isns->link.xid + 1), &entity, &shown, i == 0), &answer,
-            ret_error))
-        return FALSE;
-    if (answer.status != 0)
-        return fail_status(&answer, ret_error);
-    if (answer.period != 0)
-        isns->refresh_seconds = CLAMP(answer.period / 3, REFRESH_SECONDS_MIN, REFRESH_SECONDS_MAX);
-    return TRUE;
-}
-
-/* All of the plan, in place of what the server has of us. @portals is taken. */
-static gboolean
-register_all(Isns *isns, GArray *portals, GError **ret_error)
-{
-    const IsnsPlanNode *first = g_ptr_array_index(isns->plan->nodes, 0);
-
-    forget(isns);
-    isns->portals = portals;
-    isns->source = g_strdup(first->name);
-    isns->told_entity = g_strdup(isns->plan->entity);
-    isns->is_outdated = TRUE;
-    isns->refresh_seconds = REFRESH_SECONDS_MAX;
-    for (guint i = 0; i < isns->plan->nodes->len; i++) {
-        if (!register_node(isns, i, ret_error))
-            return FALSE;
-    }
-    isns->is_outdated = FALSE;
-    return TRUE;
-}
-
-/* FALSE without an error: not any more */
-static gboolean
-is_known(Isns *isns, GError **ret_error)
-{
-    const IsnsEntity entity = told_entity(isns);
-    IsnsAnswer answer;
-
-    return isns_link_ask(&isns->link, isns_message_query((guint16)(isns->link.xid + 1), &entity),
-                         &answer, ret_error) &&
-           answer.status == 0 && answer.n_values > 0;
 }
 
 /* Take back what the server was told; whether that succeeds is of no consequence */
@@ -351,30 +223,295 @@ deregister(Isns *isns)
                             &answer, NULL);
     }
     forget(isns);
+    isns_inbox_close(&isns->inbox);
+}
+
+/*
+ * The inbox
+ */
+
+static void
+on_inquiry(gpointer data)
+{
+    Isns *isns = data;
+
+    isns->heard = g_get_monotonic_time();
+    isns->is_heard = TRUE;
+}
+
+static void
+on_removed(const char *name, gsize length, gpointer data)
+{
+    Isns *isns = data;
+
+    isns->is_heard = TRUE;
+    for (guint i = 0; isns->plan != NULL && i < isns->plan->nodes->len; i++) {
+        IsnsPlanNode *node = g_ptr_array_index(isns->plan->nodes, i);
+
+        if (strlen(node->name) == length && memcmp(node->name, name, length) == 0)
+            isns->has_suspects = node->is_suspect = TRUE;
+    }
+}
+
+/* The portal that has it, if it shall be there */
+static IsnsPortal *
+find_inbox(GArray *portals)
+{
+    for (guint i = 0; i < portals->len; i++) {
+        if (g_array_index(portals, IsnsPortal, i).inbox != 0)
+            return &g_array_index(portals, IsnsPortal, i);
+    }
+    return NULL;
+}
+
+static void
+place_inbox(Isns *isns, GArray *portals)
+{
+    IsnsPortal *portal = find_inbox(portals);
+    Address local;
+
+    if (portal != NULL)
+        portal->inbox = 0;
+    portal = NULL;
+    if (!isns->is_unheard && address_of_socket(isns->link.fd, &local))
+        portal = isns_portals_find(portals, &local);
+    if (portal == NULL)
+        isns_inbox_close(&isns->inbox);
+    else if (isns_inbox_open(&isns->inbox, isns->link.fd))
+        portal->inbox = address_port(&isns->inbox.local);
+}
+
+/* FALSE: there was none */
+static gboolean
+give_up_inbox(Isns *isns)
+{
+    IsnsPortal *portal = find_inbox(isns->portals);
+
+    if (portal == NULL)
+        return FALSE;
+
+    portal->inbox = 0;
+    isns->is_unheard = TRUE;
+    isns->inquiry_seconds = 0;
+    isns_inbox_close(&isns->inbox);
+    return TRUE;
+}
+
+/* When an inquiry is missing: well before the server has sent them all in vain, which it does within
+ * twice the interval (RFC 4171 6.3.4) */
+static gint64
+inquiry_due(const Isns *isns)
+{
+    return isns->inquiry_seconds == 0
+               ? G_MAXINT64
+               : isns->heard + isns->inquiry_seconds * G_TIME_SPAN_SECOND * 3 / 2;
+}
+
+/* A server that has found us before may have forgotten to inquire, one that never has cannot */
+static void
+judge_silence(Isns *isns)
+{
+    if (g_get_monotonic_time() < inquiry_due(isns))
+        return;
+    if (isns->is_heard)
+        isns->is_outdated = TRUE;
+    else
+        isns->is_unheard = TRUE;
+}
+
+/* Having been forgotten: was it because our answers did not arrive, by an interval that it keeps to
+ * itself? */
+static gboolean
+is_unreachable(const Isns *isns)
+{
+    return isns->inquiry_seconds != 0 && !isns->is_heard && isns->is_same_link;
+}
+
+/* Requests that have come meanwhile */
+static void
+look_into_inbox(Isns *isns)
+{
+    struct pollfd fds[ISNS_INBOX_FDS];
+    gint64 due;
+
+    isns_inbox_poll(&isns->inbox, fds, &due);
+    if (poll(fds, G_N_ELEMENTS(fds), 0) > 0)
+        isns_inbox_serve(&isns->inbox, fds, &isns->ears);
+}
+
+/*
+ * Registering
+ */
+
+static gboolean
+tell_node(Isns *isns, guint i, IsnsAnswer *ret_answer, GError **ret_error)
+{
+    const IsnsPlanNode *node = g_ptr_array_index(isns->plan->nodes, i);
+    const IsnsNode shown = {
+        .name = node->name, .alias = node->alias, .tags = node->tags, .n_tags = node->n_tags
+    };
+    const IsnsEntity entity = told_entity(isns);
+
+    return isns_link_ask(
+        &isns->link, isns_message_register((guint16)(isns->link.xid + 1), &entity, &shown, i == 0),
+        ret_answer, ret_error);
+}
+
+static gboolean
+register_node(Isns *isns, guint i, GError **ret_error)
+{
+    IsnsAnswer answer;
+
+    if (!tell_node(isns, i, &answer, ret_error))
+        return FALSE;
+    /* It may be the inbox that it does not like, whatever it says */
+    if (answer.status != 0 && i == 0 && give_up_inbox(isns) &&
+        !tell_node(isns, i, &answer, ret_error))
+        return FALSE;
+    if (answer.status != 0)
+        return fail_status(&answer, ret_error);
+
+    if (answer.period != 0)
+        isns->refresh_seconds = CLAMP(answer.period / 3, REFRESH_SECONDS_MIN, REFRESH_SECONDS_MAX);
+    if (answer.inquiry != 0 && isns->inquiry_seconds != 0)
+        isns->inquiry_seconds = MIN(answer.inquiry, INQUIRY_SECONDS_MAX);
+    return TRUE;
+}
+
+/* A server that does not want to tell of removals is asked often enough */
+static gboolean
+register_for_removals(Isns *isns, GError **ret_error)
+{
+    guint n = isns->inquiry_seconds != 0 ? MIN(isns->plan->nodes->len, NOTIFIED_NODES_MAX) : 0;
+    IsnsAnswer answer = { 0 };
+
+    for (guint i = 0; i < n && answer.status == 0; i++) {
+        const IsnsPlanNode *node = g_ptr_array_index(isns->plan->nodes, i);
+
+        if (!isns_link_ask(&isns->link,
+                           isns_message_notify((guint16)(isns->link.xid + 1), node->name), &answer,
+                           ret_error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+clear_suspects(Isns *isns)
+{
+    for (guint i = 0; i < isns->plan->nodes->len; i++) {
+        IsnsPlanNode *node = g_ptr_array_index(isns->plan->nodes, i);
+
+        node->is_suspect = FALSE;
+    }
+    isns->has_suspects = FALSE;
+}
+
+/* All of the plan, in place of what the server has of us. @portals is taken. */
+static gboolean
+register_all(Isns *isns, GArray *portals, GError **ret_error)
+{
+    const IsnsPlanNode *first = g_ptr_array_index(isns->plan->nodes, 0);
+
+    forget(isns);
+    clear_suspects(isns);
+    isns->portals = portals;
+    isns->source = g_strdup(first->name);
+    isns->told_entity = g_strdup(isns->plan->entity);
+    isns->ears.entity = isns->told_entity;
+    isns->is_outdated = TRUE;
+    isns->is_heard = FALSE;
+    isns->refresh_seconds = REFRESH_SECONDS_MAX;
+    isns->inquiry_seconds = find_inbox(portals) != NULL ? ISNS_INQUIRY_SECONDS : 0;
+    for (guint i = 0; i < isns->plan->nodes->len; i++) {
+        if (!register_node(isns, i, ret_error))
+            return FALSE;
+        look_into_inbox(isns);
+    }
+    if (!register_for_removals(isns, ret_error))
+        return FALSE;
+
+    isns->heard = isns->looked = g_get_monotonic_time();
+    isns->is_same_link = TRUE;
+    isns->is_outdated = FALSE;
+    return TRUE;
+}
+
+/*
+ * Seeing that the server still knows
+ */
+
+static gboolean
+is_known(Isns *isns, const IsnsPlanNode *node, gboolean *ret_known, GError **ret_error)
+{
+    IsnsAnswer answer;
+
+    if (!isns_link_ask(&isns->link, isns_message_query((guint16)(isns->link.xid + 1), node->name),
+                       &answer, ret_error))
+        return FALSE;
+    *ret_known = answer.status == 0 && answer.n_values > 0;
+    return TRUE;
+}
+
+/* The nodes under suspicion, else the next one. FALSE: the link has failed. */
+static gboolean
+look(Isns *isns, gboolean *ret_known, GError **ret_error)
+{
+    const GPtrArray *nodes = isns->plan->nodes;
+    gboolean had_suspects = isns->has_suspects;
+
+    isns->looked = g_get_monotonic_time();
+    if (!had_suspects)
+        return is_known(isns, g_ptr_array_index(nodes, isns->next_node++ % nodes->len), ret_known,
+                        ret_error);
+
+    isns->has_suspects = FALSE;
+    *ret_known = TRUE;
+    for (guint i = 0; i < nodes->len && *ret_known; i++) {
+        IsnsPlanNode *node = g_ptr_array_index(nodes, i);
+
+        if (node->is_suspect && !is_known(isns, node, ret_known, ret_error)) {
+            isns->has_suspects = TRUE;
+            return FALSE;
+        }
+        node->is_suspect = FALSE;
+    }
+    return TRUE;
+}
+
+/* A new connection may be to a server that was restarted, and has to begin with its inquiries */
+static gboolean
+open_link(Isns *isns, GError **ret_error)
+{
+    if (isns_link_is_open(&isns->link))
+        return TRUE;
+
+    isns->heard = g_get_monotonic_time();
+    isns->is_same_link = FALSE;
+    return isns_link_open(&isns->link, isns->plan->server, ret_error);
 }
 
 /* Bring the server up to date, or see that it is */
 static gboolean
 attempt(Isns *isns, GError **ret_error)
 {
-    g_autoptr(GArray) portals = isns_expand_portals(isns->plan->portals);
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) portals = isns_portals_expand(isns->plan->portals);
+    gboolean is_known = FALSE;
 
     if (portals->len == 0) {
         deregister(isns);
         return TRUE;
     }
-    if (!isns_link_is_open(&isns->link) &&
-        !isns_link_open(&isns->link, isns->plan->server, isns->cancel, ret_error))
+    if (!open_link(isns, ret_error))
         return FALSE;
 
-    if (!isns->is_outdated && portals_are_equal(isns->portals, portals)) {
-        if (is_known(isns, &error))
-            return TRUE;
-        if (error != NULL) {
-            g_propagate_error(ret_error, g_steal_pointer(&error));
-            return FALSE;
-        }
+    judge_silence(isns);
+    place_inbox(isns, portals);
+    if (!isns->is_outdated && isns_portals_are_equal(isns->portals, portals)) {
+        if (!look(isns, &is_known, ret_error) || is_known)
+            return is_known;
+        isns->is_unheard = is_unreachable(isns);
+        place_inbox(isns, portals);
     }
     return register_all(isns, g_steal_pointer(&portals), ret_error);
 }
@@ -385,6 +522,7 @@ leave(Isns *isns)
     deregister(isns);
     isns_link_close(&isns->link);
     isns->retry_seconds = 0;
+    isns->is_unheard = FALSE;
 }
 
 static void
@@ -396,6 +534,7 @@ begin_plan(Isns *isns, IsnsPlan *plan)
     }
     isns_plan_free(isns->plan);
     isns->plan = plan;
+    isns->has_suspects = FALSE;
     isns->is_outdated = TRUE;
 }
 
@@ -438,17 +577,56 @@ work(Isns *isns)
         report(isns, ISNS_UNAVAILABLE, error->message);
 }
 
-/* Until there is a plan, the server goes or says something, or it is time. What it says may be that we
- * are not registered any more, so it is asked then. Returns whether the server has gone. */
+/* When there is something to be done besides the time that was asked for */
+static gint64
+work_due(const Isns *isns)
+{
+    gint64 due = inquiry_due(isns);
+
+    /* It waits for the next attempt, whatever is to be done in that */
+    if (isns->retry_seconds != 0 || !isns_link_is_open(&isns->link))
+        return G_MAXINT64;
+    if (isns->has_suspects)
+        due = MIN(due, isns->looked + G_TIME_SPAN_SECOND);
+    return due;
+}
+
+static int
+milliseconds_until(gint64 due)
+{
+    gint64 left = due - g_get_monotonic_time();
+
+    if (due == G_MAXINT64)
+        return -1;
+    return (int)CLAMP(left / G_TIME_SPAN_MILLISECOND + 1, 0, G_MAXINT);
+}
+
+/* Until there is a plan, the server goes or says something, or it is time. What it says on our own
+ * connection may be that we are not registered any more, so it is asked then. Returns whether the
+ * server has gone. @seconds: -1 is without end. */
 static gboolean
 rest(Isns *isns, int seconds)
 {
-    struct pollfd fds[2] = { { .fd = isns->bell, .events = POLLIN },
-                             { .fd = isns->link.fd, .events = POLLIN } };
-    gboolean is_open = isns_link_is_open(&isns->link);
+    gint64 until = seconds < 0 ? G_MAXINT64 : g_get_monotonic_time() + seconds * G_TIME_SPAN_SECOND;
+    struct pollfd fds[2 + ISNS_INBOX_FDS];
 
-    (void)poll(fds, is_open ? 2 : 1, seconds < 0 ? -1 : seconds * 1000);
-    return is_open && fds[1].revents != 0 && !isns_link_serve(&isns->link);
+    for (;;) {
+        gint64 wake = MIN(until, work_due(isns));
+        gint64 due;
+
+        fds[0] = (struct pollfd){ .fd = isns->bell, .events = POLLIN };
+        fds[1] = (struct pollfd){ .fd = isns->link.fd, .events = POLLIN };
+        isns_inbox_poll(&isns->inbox, fds + 2, &due);
+        if (poll(fds, G_N_ELEMENTS(fds), milliseconds_until(MIN(wake, due))) >= 0)
+            isns_inbox_serve(&isns->inbox, fds + 2, &isns->ears);
+        else
+            continue;
+
+        if (fds[1].revents != 0)
+            return !isns_link_serve(&isns->link);
+        if (fds[0].revents != 0 || g_get_monotonic_time() >= wake)
+            return FALSE;
+    }
 }
 
 static gpointer
@@ -474,6 +652,7 @@ run(gpointer data)
     }
 
     isns_link_close(&isns->link);
+    isns_inbox_close(&isns->inbox);
     (void)!write(isns->ended, &one, sizeof(one));
     return NULL;
 }
@@ -489,7 +668,9 @@ isns_new(Mailbox *mailbox, IsnsStateFn fn, gpointer user_data, GError **ret_erro
     isns->cancel = g_cancellable_new();
     isns->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     isns->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    isns->link = (IsnsLink){ .fd = -1 };
+    isns->link = (IsnsLink){ .fd = -1, .cancel = isns->cancel, .ears = &isns->ears };
+    isns->ears = (IsnsEars){ .on_inquiry = on_inquiry, .on_removed = on_removed, .data = isns };
+    isns_inbox_init(&isns->inbox);
     isns->error = g_strdup("");
     isns->refresh_seconds = REFRESH_SECONDS_MAX;
     (void)pthread_mutex_init(&isns->mutex, NULL);

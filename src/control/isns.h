@@ -30,6 +30,7 @@ typedef struct {
     char *alias;
     guint16 *tags;
     guint n_tags;
+    gboolean is_suspect; /* for the thread: the server may have removed it */
 } IsnsPlanNode;
 
 typedef struct {
@@ -58,7 +59,3 @@ void isns_stop(Isns *isns);
 
 /* Waits for the end, a second at most. The mailbox may be drained from inside. NULL is ignored. */
 void isns_free(Isns *isns);
-
-/* The addresses that are registered for @portals now: wildcards are those of the machine, loopback and
- * link-local ones only where there is no other or they were announced as such. Of IsnsPortal. */
-GArray *isns_expand_portals(const GArray *portals);

@@ -247,6 +247,20 @@ address_is_equal(const Address *a, const Address *b)
 }
 
 gboolean
+address_is_same_host(const Address *a, const Address *b)
+{
+    Address left = *a;
+    Address right = *b;
+
+    address_set_port(&left, 0);
+    address_set_port(&right, 0);
+    if (left.sa.sa_family == AF_INET6 && right.sa.sa_family == AF_INET6 &&
+        (left.in6.sin6_scope_id == 0 || right.in6.sin6_scope_id == 0))
+        left.in6.sin6_scope_id = right.in6.sin6_scope_id = 0;
+    return address_is_equal(&left, &right);
+}
+
+gboolean
 address_of_socket(int fd, Address *ret_address)
 {
     Address address = { .size = sizeof(struct sockaddr_storage) };

@@ -40,5 +40,7 @@ guint16 address_port(const Address *address);
 void address_set_port(Address *address, guint16 port);
 gboolean address_is_wildcard(const Address *address);
 gboolean address_is_equal(const Address *a, const Address *b);
+/* Whatever their ports, and where only one has a zone whatever it is */
+gboolean address_is_same_host(const Address *a, const Address *b);
 gboolean address_of_socket(int fd, Address *ret_address);
 gboolean address_of_peer(int fd, Address *ret_address);

@@ -5,6 +5,9 @@
 isnsd runs on a loopback port with a folder of its own; isnsadm lists what it knows. A server that
 does not answer is a listening socket that nobody accepts from, one that is away a port where nothing
 listens, and one that hangs in connect() a listening socket whose backlog is full.
+
+A second isnsd is given an interval of a few seconds for its inquiries, and writes down what comes of
+them.
 """
 
 import os
@@ -39,8 +42,9 @@ class Daemon(rig.Daemon):
 class Isns:
     """isnsd and isnsadm, Debian's open-isns."""
 
-    def __init__(self):
+    def __init__(self, options="", debug=()):
         self.folder = tempfile.mkdtemp(prefix="lunport-isns-")
+        self.debug = debug
         self.port = rig.free_port()
         self.process = None
         config = f"{self.folder}/isnsd.conf"
@@ -48,7 +52,7 @@ class Isns:
         with open(config, "w", encoding="utf-8") as text:
             text.write(f"HostName = localhost\nSourceName = {rig.IQN}.isns\nBindAddress = 127.0.0.1:{self.port}\n"
                        f"Security = 0\nRegistrationPeriod = 10m\nDefaultDiscoveryDomain = 1\n"
-                       f"ControlSocket = {self.folder}/control\nPIDFile = {self.folder}/pid\n")
+                       f"ControlSocket = {self.folder}/control\nPIDFile = {self.folder}/pid\n{options}")
         with open(client, "w", encoding="utf-8") as text:
             text.write(f"HostName = localhost\nSourceName = {rig.IQN}.adm\nServerAddress = 127.0.0.1:{self.port}\n"
                        f"Security = 0\nControlSocket = {self.folder}/control\n")
@@ -59,7 +63,7 @@ class Isns:
         with open(f"{self.folder}/log", "ab") as log:
             self.process = subprocess.Popen(
                 [*rig.WITH_US, shutil.which("isnsd") or "/usr/sbin/isnsd", "--foreground",
-                 "--config", self.config],
+                 "--config", self.config, *self.debug],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         rig.wait_until(lambda: rig.answers(self.port), "isnsd to listen")
 
@@ -67,10 +71,17 @@ class Isns:
         self.process.kill()
         self.process.wait()
 
+    def log(self):
+        with open(f"{self.folder}/log", encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def admin(self, *arguments):
+        return rig.run(shutil.which("isnsadm") or "/usr/sbin/isnsadm", "--config", self.client,
+                       "--local", *arguments)
+
     def list(self, what):
         """Objects of a kind, as isnsadm prints them."""
-        return rig.run(shutil.which("isnsadm") or "/usr/sbin/isnsadm", "--config", self.client,
-                       "--local", "--list", what)
+        return self.admin("--list", what)
 
     def has(self, name):
         return name in self.list("nodes")
@@ -173,6 +184,55 @@ def test_keeps(target, isns):
     target.start()
     wait_state(target, "registered")
     rig.wait_until(lambda: isns.has(rig.IQN), "the node")
+
+
+GOOD_INQUIRY = "Good ESI response"
+
+
+def test_inquiries(target, isns):
+    """The server asks again and again whether we are there, and is answered."""
+    target.ctl("isns", "set", f"127.0.0.1:{isns.port}")
+    wait_state(target, "registered")
+    rig.wait_until(lambda: "ESI interval" in isns.list("portals"), "the portal")
+    portals = isns.list("portals")
+    assert "SCN port" in portals and "ESI port" in portals, portals
+    before = entries(target, "are registered with the iSNS server")
+    rig.wait_until(lambda: isns.log().count(GOOD_INQUIRY) >= 4, "four inquiries")
+    assert isns.has(rig.IQN), isns.list("nodes")
+    assert state(target) == "registered"
+    # it has looked all the time as if nothing had happened
+    assert entries(target, "are registered with the iSNS server") == before, target.log()[-2000:]
+    assert isns.list("entities").count(".lunport") == 1, isns.list("entities")
+
+
+def test_removal(target, isns):
+    """Somebody removes one of our nodes: the server tells us, and it is there again at once."""
+    for name in (SECOND, rig.IQN):
+        notified = isns.log().count("acknowledged notification")
+        isns.admin("--deregister", f"iscsi-name={name}")
+        rig.wait_until(lambda: isns.log().count("acknowledged notification") > notified,
+                       "the notification")
+        rig.wait_until(lambda: isns.has(SECOND) and isns.has(rig.IQN), "both nodes", 10)
+
+
+def test_death(target, isns):
+    """A service that is killed is forgotten although it could not say so; a living one is not."""
+    wait_state(target, "registered")
+    assert isns.has(rig.IQN), isns.list("nodes")
+    target.kill()
+    rig.wait_until(lambda: not isns.has(rig.IQN) and not isns.has(SECOND), "the end of the nodes")
+    assert ".lunport" not in isns.list("entities"), isns.list("entities")
+    target.start()
+    wait_state(target, "registered")
+    rig.wait_until(lambda: isns.has(rig.IQN) and isns.has(SECOND), "the nodes")
+
+
+def test_no_inquiries(target, isns):
+    """A server without inquiries refuses our port (ESI Not Available); we do without."""
+    target.ctl("isns", "set", f"127.0.0.1:{isns.port}")
+    wait_state(target, "registered")
+    rig.wait_until(lambda: isns.has(rig.IQN), "the node")
+    assert "ESI port" not in isns.list("portals"), isns.list("portals")
 
 
 def test_off(target, isns):
@@ -301,6 +361,9 @@ def main():
     rig.need("isnsd", "isnsadm")
     tap = rig.Tap()
     isns = Isns()
+    fast = Isns("ESIMinInterval = 1s\nESIMaxInterval = 2s\nESIRetries = 3\n",
+                ("--debug", "esi", "--debug", "scn"))
+    without = Isns("ESIRetries = 0\n")
     try:
         with Daemon() as target:
             target.add_disk(size=16 * rig.MIB, kind="ram")
@@ -313,7 +376,13 @@ def main():
             tap.check("announced addresses", test_groups, target, isns)
             tap.check("the server restarts", test_restart, target, isns)
             tap.check("the service restarts", test_keeps, target, isns)
-            tap.check("off", test_off, target, isns)
+            fast.start()
+            tap.check("inquiries", test_inquiries, target, fast)
+            tap.check("somebody removes a node", test_removal, target, fast)
+            tap.check("the service is killed", test_death, target, fast)
+            without.start()
+            tap.check("a server that does not inquire", test_no_inquiries, target, without)
+            tap.check("off", test_off, target, without)
             tap.check("names that are none", test_bad_name, target)
             tap.check("the registration period ends", test_period, target)
             tap.check("no iSNS server", test_garbage, target)
@@ -321,7 +390,8 @@ def main():
             tap.check("a server that says nothing", test_silent, target, False)
             tap.check("a server that hangs in connect()", test_silent, target, True)
     finally:
-        isns.end()
+        for one in (isns, fast, without):
+            one.end()
     tap.done()
 
 

@@ -11,8 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/isns-attribute.h"
 #include "control/isns-call.h"
-#include "control/isns.h"
+#include "control/isns-portals.h"
 #include "util/bytes.h"
 #include "util/fd.h"
 
@@ -70,15 +71,25 @@ add_portal(GArray *portals, const char *text, gboolean is_announced)
     g_array_append_val(portals, portal);
 }
 
+/* @second: or NULL */
 static void
-post(Fixture *fixture, const char *name)
+post_at(Fixture *fixture, const char *portal, const char *name, const char *second)
 {
     static const guint16 tag = 1;
     IsnsPlan *plan = isns_plan_new(fixture->server, "entity");
 
-    add_portal(plan->portals, "192.0.2.1", FALSE);
+    add_portal(plan->portals, portal, FALSE);
     isns_plan_add_node(plan, name, "alias", &tag, 1);
+    if (second != NULL)
+        isns_plan_add_node(plan, second, "alias", &tag, 1);
     isns_post(fixture->isns, plan);
+}
+
+/* The server cannot find us by this address */
+static void
+post(Fixture *fixture, const char *name)
+{
+    post_at(fixture, "192.0.2.1", name, NULL);
 }
 
 static void
@@ -298,7 +309,7 @@ expand(GArray *portals)
 {
     g_autoptr(GArray) owned = portals;
 
-    return isns_expand_portals(owned);
+    return isns_portals_expand(owned);
 }
 
 static void
@@ -309,7 +320,7 @@ test_loopback_only_where_there_is_no_other(void)
 
     add_portal(wanted, "127.0.0.1", FALSE);
     add_portal(wanted, "[fe80::1%lo]", FALSE);
-    portals = isns_expand_portals(wanted);
+    portals = isns_portals_expand(wanted);
     g_assert_cmpuint(portals->len, ==, 2);
     g_assert_cmpuint(g_array_index(portals, IsnsPortal, 1).address.in6.sin6_scope_id, ==, 0);
     g_clear_pointer(&portals, g_array_unref);
@@ -338,6 +349,304 @@ test_a_wildcard_is_never_registered(void)
         g_assert_false(address_is_wildcard(address));
         g_assert_cmpuint(address_port(address), ==, 3270);
     }
+}
+
+/*
+ * With an inbox
+ */
+
+/* The value of 4 bytes of the attribute, or 0 where it is not there */
+static guint32
+find(const GByteArray *payload, guint32 tag)
+{
+    const guint8 *at = payload->data;
+    gsize left = payload->len;
+    IsnsAttribute attribute;
+    guint32 value = 0;
+
+    while (isns_attribute_next(&at, &left, &attribute)) {
+        if (attribute.tag == tag && attribute.length == 4)
+            value = get_be32(attribute.value);
+    }
+    g_assert_cmpuint(left, ==, 0);
+    return value;
+}
+
+/* A success, with the interval that the server chooses */
+static void
+answer_interval(int fd, guint8 *header, guint32 interval)
+{
+    guint8 payload[4 + 8 + 12] = { 0 };
+
+    put_be16(header + 2, get_be16(header + 2) | ISNS_ANSWER);
+    put_be16(header + 4, sizeof(payload));
+    put_be32(payload + 12, ISNS_TAG_INQUIRY);
+    put_be32(payload + 16, 4);
+    put_be32(payload + 20, interval);
+    g_assert_cmpint(write(fd, header, ISNS_HEADER_SIZE), ==, ISNS_HEADER_SIZE);
+    g_assert_cmpint(write(fd, payload, sizeof(payload)), ==, sizeof(payload));
+}
+
+/* The whole registration of @n_nodes; the port of the inbox, or 0 */
+static guint16
+let_register(Fixture *fixture, int fd, guint32 interval, guint n_nodes)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    guint16 port = 0;
+
+    for (guint i = 0; i < n_nodes; i++) {
+        g_assert_cmphex(receive(fd, header, payload), ==, ISNS_REGISTER);
+        if (i == 0)
+            port = (guint16)find(payload, 20);
+        answer_interval(fd, header, interval);
+    }
+    for (guint i = 0; i < n_nodes && port != 0; i++) {
+        g_assert_cmphex(receive(fd, header, payload), ==, ISNS_NOTIFY);
+        answer(fd, header, 0);
+    }
+    wait_for_state(fixture, ISNS_REGISTERED);
+    return port;
+}
+
+static int
+connect_inbox(guint16 port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    Address address;
+
+    g_assert_true(address_parse("127.0.0.1", port, &address, NULL));
+    g_assert_cmpint(connect(fd, &address.sa, address.size), ==, 0);
+    return fd;
+}
+
+static void
+send_removal(int fd, const char *name)
+{
+    guint8 message[ISNS_HEADER_SIZE + 12 + 12 + 8 + 64] = { 0 };
+    guint8 *payload = message + ISNS_HEADER_SIZE;
+
+    put_be16(message, 1);
+    put_be16(message + 2, 0x0008);
+    put_be16(message + 4, sizeof(message) - ISNS_HEADER_SIZE);
+    put_be16(message + 6, 0x4c00);
+    put_be32(payload, 32);
+    put_be32(payload + 4, 4);
+    memcpy(payload + 8, "node", 4);
+    put_be32(payload + 12, 35);
+    put_be32(payload + 16, 4);
+    put_be32(payload + 20, 0x10);
+    put_be32(payload + 24, 32);
+    put_be32(payload + 28, 64);
+    memcpy(payload + 32, name, strlen(name));
+    g_assert_cmpint(write(fd, message, sizeof(message)), ==, sizeof(message));
+}
+
+static void
+test_an_inbox_is_registered(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int inquirer = -1;
+    autofd int fd = -1;
+    guint32 port;
+
+    post_at(fixture, "127.0.0.1:3999", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmphex(receive(fd, header, payload), ==, ISNS_REGISTER);
+    port = find(payload, 20);
+    g_assert_cmpuint(port, !=, 0);
+    g_assert_cmpuint(port, <=, G_MAXUINT16); /* above it would be UDP */
+    g_assert_cmpuint(find(payload, 23), ==, port);
+    g_assert_cmpuint(find(payload, 19), ==, ISNS_INQUIRY_SECONDS);
+    answer(fd, header, 0);
+    g_assert_cmphex(receive(fd, header, payload), ==, ISNS_NOTIFY);
+    /* Removals of targets and of itself; RFC 4171 6.4.4 leaves the rest to control nodes */
+    g_assert_cmphex(find(payload, 35), ==, 0x50);
+    answer(fd, header, 0);
+    wait_for_state(fixture, ISNS_REGISTERED);
+
+    inquirer = connect_inbox((guint16)port);
+    send_request(inquirer, 0x000d);
+    g_assert_cmphex(receive(inquirer, header, payload), ==, 0x800d);
+    g_assert_cmpuint(payload->len, ==, 4 + 28);
+}
+
+static void
+test_no_inbox_where_the_server_cannot_find_it(Fixture *fixture, gconstpointer unused)
+{
+    autofd int fd = -1;
+
+    post(fixture, "iqn.2026-11.org.example:disk");
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmpuint(let_register(fixture, fd, 1, 1), ==, 0);
+}
+
+/* Whatever it says, as there is more than one status for that */
+static void
+test_a_server_that_refuses_the_inbox(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmphex(receive(fd, header, payload), ==, ISNS_REGISTER);
+    g_assert_cmpuint(find(payload, 20), !=, 0);
+    answer(fd, header, 21);
+    g_assert_cmpuint(let_register(fixture, fd, 0, 1), ==, 0);
+
+    /* It is not asked again with the next plan */
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:other", NULL);
+    g_assert_cmpuint(let_register(fixture, fd, 0, 1), ==, 0);
+}
+
+static void
+test_a_server_that_tells_of_nothing(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmphex(receive(fd, header, payload), ==, ISNS_REGISTER);
+    answer(fd, header, 0);
+    g_assert_cmphex(receive(fd, header, payload), ==, ISNS_NOTIFY);
+    answer(fd, header, 17);
+    wait_for_state(fixture, ISNS_REGISTERED);
+}
+
+/* As behind a packet filter: before the server forgets us it is told not to inquire */
+static void
+test_a_server_that_never_inquires(Fixture *fixture, gconstpointer unused)
+{
+    autofd int fd = -1;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    g_assert_cmpuint(let_register(fixture, fd, 1, 1), !=, 0);
+    g_assert_cmpuint(let_register(fixture, fd, 0, 1), ==, 0);
+}
+
+/* One that forgets us meanwhile may have inquired in vain, unless it was restarted */
+static void
+test_a_server_that_forgets(Fixture *fixture, gconstpointer unused)
+{
+    static const struct {
+        gboolean is_heard;
+        gboolean is_restarted;
+        gboolean has_inbox; /* afterwards */
+    } cases[] = {
+        { TRUE, FALSE, TRUE },
+        { FALSE, TRUE, TRUE },
+        { FALSE, FALSE, FALSE },
+        { FALSE, FALSE, TRUE }, /* without an inbox it must have been something else */
+    };
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int fd = -1;
+    guint16 port;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    port = let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 1);
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        autofd int inquirer = -1;
+
+        g_test_message("case %zu", i);
+        if (cases[i].is_heard) {
+            inquirer = connect_inbox(port);
+            send_request(inquirer, 0x000d);
+            g_assert_cmphex(receive(inquirer, header, payload), ==, 0x800d);
+        }
+        if (cases[i].is_restarted) {
+            fd_close(&fd);
+            fd = accept(fixture->listener, NULL, NULL);
+        } else {
+            send_request(fd, 0x0008);
+            g_assert_cmphex(receive(fd, header, payload), ==, 0x8008);
+        }
+        g_assert_cmphex(receive(fd, header, payload), ==, ISNS_QUERY);
+        answer(fd, header, 9);
+        port = let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 1);
+        g_assert_cmpint(port != 0, ==, cases[i].has_inbox);
+    }
+}
+
+/* One that has inquired is asked for it once more */
+static void
+test_a_server_that_ceases_to_inquire(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int inquirer = -1;
+    autofd int fd = -1;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    inquirer = connect_inbox(let_register(fixture, fd, 1, 1));
+    send_request(inquirer, 0x000d);
+    g_assert_cmphex(receive(inquirer, header, payload), ==, 0x800d);
+    g_assert_cmpuint(let_register(fixture, fd, 1, 1), !=, 0);
+    g_assert_cmpuint(let_register(fixture, fd, 0, 1), ==, 0);
+}
+
+/* Only a node of ours is looked after, and all is registered again only if it has gone */
+static void
+test_removals(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    autofd int notifier = -1;
+    autofd int fd = -1;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:first",
+            "iqn.2026-11.org.example:second");
+    fd = accept(fixture->listener, NULL, NULL);
+    notifier = connect_inbox(let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 2));
+    for (guint i = 0; i < 2; i++) {
+        send_removal(notifier, "iqn.2026-11.org.example:of-another");
+        g_assert_cmphex(receive(notifier, header, payload), ==, 0x8008);
+        send_removal(notifier, "iqn.2026-11.org.example:second");
+        g_assert_cmphex(receive(notifier, header, payload), ==, 0x8008);
+        g_assert_cmphex(receive(fd, header, payload), ==, ISNS_QUERY);
+        g_assert_true(contains(payload, ":second"));
+        if (i == 0)
+            answer_interval(fd, header, 0); /* it has values, so the node is there */
+        else
+            answer(fd, header, 0);
+    }
+    (void)let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 2);
+}
+
+/* Neither peers that begin a message and go on never nor a crowd of them keep it from its work, nor
+ * from the end in tear_down() */
+static void
+test_peers_that_hang(Fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    guint8 header[ISNS_HEADER_SIZE];
+    int peers[20];
+    autofd int inquirer = -1;
+    autofd int fd = -1;
+    guint16 port;
+
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:disk", NULL);
+    fd = accept(fixture->listener, NULL, NULL);
+    port = let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 1);
+    for (guint i = 0; i < G_N_ELEMENTS(peers); i++) {
+        peers[i] = connect_inbox(port);
+        (void)!send(peers[i], "", 1, MSG_NOSIGNAL);
+    }
+    post_at(fixture, "127.0.0.1", "iqn.2026-11.org.example:other", NULL);
+    g_assert_cmpuint(let_register(fixture, fd, ISNS_INQUIRY_SECONDS, 1), ==, port);
+    inquirer = connect_inbox(port);
+    send_request(inquirer, 0x000d);
+    g_assert_cmphex(receive(inquirer, header, payload), ==, 0x800d);
+    for (guint i = 0; i < G_N_ELEMENTS(peers); i++)
+        fd_close(&peers[i]);
 }
 
 /* The first retry is after a second; that it fails as before is not told again. The reason comes from a
@@ -377,6 +686,16 @@ main(int argc, char **argv)
         ADD("inquiries-and-notifications", test_inquiries_and_notifications);
         ADD("inquiry-in-between", test_inquiry_in_between);
         ADD("a-refusal-is-told", test_a_refusal_is_told);
+        ADD("an-inbox-is-registered", test_an_inbox_is_registered);
+        ADD("no-inbox-where-the-server-cannot-find-it",
+            test_no_inbox_where_the_server_cannot_find_it);
+        ADD("a-server-that-refuses-the-inbox", test_a_server_that_refuses_the_inbox);
+        ADD("a-server-that-tells-of-nothing", test_a_server_that_tells_of_nothing);
+        ADD("a-server-that-never-inquires", test_a_server_that_never_inquires);
+        ADD("a-server-that-ceases-to-inquire", test_a_server_that_ceases_to_inquire);
+        ADD("a-server-that-forgets", test_a_server_that_forgets);
+        ADD("removals", test_removals);
+        ADD("peers-that-hang", test_peers_that_hang);
         ADD("the-same-failure-is-told-once", test_the_same_failure_is_told_once);
     }
     return g_test_run();

@@ -123,6 +123,33 @@ test_of_socket(void)
     g_assert_false(address_of_peer(listener, &peer));
 }
 
+static void
+test_same_host(void)
+{
+    static const struct {
+        const char *a;
+        const char *b;
+        gboolean is_same;
+    } cases[] = {
+        { "192.0.2.1:1", "192.0.2.1:2", TRUE },
+        { "192.0.2.1", "192.0.2.2", FALSE },
+        { "[::ffff:192.0.2.1]:5", "192.0.2.1:6", TRUE },
+        { "192.0.2.1", "[2001:db8::1]", FALSE },
+        { "fe80::1%lo", "fe80::1", TRUE },
+        { "fe80::1%lo", "fe80::2", FALSE },
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Address a;
+        Address b;
+
+        g_assert_true(address_parse(cases[i].a, 0, &a, NULL));
+        g_assert_true(address_parse(cases[i].b, 0, &b, NULL));
+        g_assert_cmpint(address_is_same_host(&a, &b), ==, cases[i].is_same);
+        g_assert_cmpint(address_is_same_host(&b, &a), ==, cases[i].is_same);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -132,6 +159,7 @@ main(int argc, char **argv)
     g_test_add_func("/util/address/refuse", test_refuse);
     g_test_add_func("/util/address/mapped-is-ipv4", test_mapped_is_ipv4);
     g_test_add_func("/util/address/wildcard", test_wildcard);
+    g_test_add_func("/util/address/same-host", test_same_host);
     g_test_add_func("/util/address/of-socket", test_of_socket);
     return g_test_run();
 }
