@@ -205,10 +205,22 @@ class Daemon(Server):
         self.address = f"unix:path={self.folder}/bus"
         self.known = set()
         self.prefix = []
+        self.socket = None
 
     def environment(self, log):
         """Of the daemon, whose standard error is @log; None: that of the test."""
         return None
+
+    def hold(self):
+        """From the next start on the port is ours, and the daemon inherits it as from a socket unit."""
+        self.socket = socket.create_server(("127.0.0.1", self.port))
+
+    def _command(self):
+        """The daemon and how it gets its port; LISTEN_PID is only known where it will run."""
+        if self.socket is None:
+            return [self.daemon, "--listen", f"127.0.0.1:{self.port}"]
+        return ["bash", "-c", 'exec 3<&"$0" && LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"',
+                str(self.socket.fileno()), self.daemon]
 
     def start(self):
         if self.bus is None or self.bus.poll() is not None:
@@ -223,10 +235,10 @@ class Daemon(Server):
                 (self.folder / name).mkdir(exist_ok=True)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*WITH_US, *self.prefix, self.daemon, f"--bus={self.address}", "--config-dir", str(self.folder / "config"),
-                 "--state-dir", str(self.folder / "state"), "--listen", f"127.0.0.1:{self.port}",
-                 *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self.environment(log))
+                [*WITH_US, *self.prefix, *self._command(), f"--bus={self.address}", "--config-dir",
+                 str(self.folder / "config"), "--state-dir", str(self.folder / "state"), *self.options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(log),
+                pass_fds=[self.socket.fileno()] if self.socket else [])
         self._wait()
         wait_until(self._on_the_bus, "the name on the bus")
 

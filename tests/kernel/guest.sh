@@ -71,7 +71,8 @@ no_node() { iscsiadm -m node -T "$IQN" -p "$PORTAL" -o delete > /dev/null 2>&1 |
 new_node() { # new_node [NAME=VALUE]...: a record made by hand, with these settings
     no_node
     iscsiadm -m node -T "$IQN" -p "$PORTAL,1" -o new || return 1
-    for pair in "$@"; do
+    # A busy machine may need longer than the 5 s after which Linux gives up waiting for a ping
+    for pair in 'node.conn[0].timeo.noop_out_timeout=60' "$@"; do
         iscsiadm -m node -T "$IQN" -p "$PORTAL" -o update -n "${pair%%=*}" -v "${pair#*=}" || return 1
     done
 }
@@ -81,19 +82,9 @@ login() { iscsiadm -m node -T "$IQN" -p "$PORTAL" --login; }
 logout() { udevadm settle; iscsiadm -m node -T "$IQN" -p "$PORTAL" --logout; }
 
 find_disk() { # sets DISK to the disk of the LUN
-    n=0
-    while [ $n -lt 100 ]; do
-        udevadm settle
-        for device in /sys/block/sd*; do
-            [ -e "$device" ] || continue
-            case $(readlink -f "$device/device") in
-            *:"$LUN") DISK=/dev/${device##*/} && return 0 ;;
-            esac
-        done
-        n=$((n + 1))
-        sleep 0.1
-    done
-    return 1
+    wait_for disk_of "$LUN" || return 1
+    udevadm settle
+    DISK=$(disk_of "$LUN")
 }
 
 disk_of() { # disk_of LUN [INITIATOR [PORT]]: prints the disk of a LUN in the session with that name and port
@@ -114,23 +105,53 @@ sg_of() { # sg_of DISK: prints its generic device
     done
 }
 
-wait_for() { # wait_for COMMAND...: until it passes, 30 seconds at most
-    n=0
+# A busy machine emulates ten times slower than an idle one: no wait is a measurement.
+wait_for() { # wait_for COMMAND...: until it passes, two minutes at most
+    read -r begin _ < /proc/uptime
     until "$@" > /dev/null 2>&1; do
-        n=$((n + 1))
-        [ $n -lt 300 ] || return 1
+        read -r now _ < /proc/uptime
+        [ $((${now%.*} - ${begin%.*})) -lt 120 ] || return 1
         sleep 0.1
     done
 }
 
-no_disk() {
-    n=0
-    while [ $n -lt 100 ]; do
-        [ -z "$(ls -d /sys/block/sd* 2> /dev/null)" ] && return 0
-        n=$((n + 1))
-        sleep 0.1
-    done
-    return 1
+no_disk() { wait_for sh -c '! ls -d /sys/block/sd*'; }
+
+# A load in the background that writes and checks again and again until load_end, or an error. Each round
+# has other data, so a block that an earlier one wrote is wrong.
+load_begin() { # load_begin DISK
+    loaded=$(readlink -f "$1")
+    loaded=${loaded##*/}
+    rm -f /tmp/load-failed
+    touch /tmp/load-goes-on
+    : > /tmp/rounds
+    (
+        round=1
+        while [ -e /tmp/load-goes-on ]; do
+            fio --name=l --filename="$1" --size=4m --bs=16k --rw=randwrite --ioengine=libaio --iodepth=8 \
+                --direct=1 --verify=crc32c --do_verify=1 --randseed=$round > /tmp/load 2>&1 ||
+                { touch /tmp/load-failed; exit 1; }
+            echo round >> /tmp/rounds
+            round=$((round + 1))
+        done
+    ) &
+    LOAD=$!
+}
+
+load_runs() { # it does a whole round from now on, and is in the middle of the next
+    rounds=$(wc -l < /tmp/rounds)
+    wait_for load_reached $((rounds + 2)) && [ ! -e /tmp/load-failed ] && wait_for in_flight "$loaded"
+}
+load_reached() { [ "$(wc -l < /tmp/rounds)" -ge "$1" ] || [ -e /tmp/load-failed ]; }
+
+in_flight() { read -r reads writes < "/sys/block/$1/inflight" && [ $((reads + writes)) -gt 0 ]; } # in_flight sdX
+
+load_end() { # it must not have seen an error
+    rm /tmp/load-goes-on
+    wait "$LOAD"
+    status=$?
+    tail -n 30 /tmp/load
+    return $status
 }
 
 host() { # host WORD...: ask the host for something and wait until it is done
@@ -151,7 +172,7 @@ kernel_is_sane() { # as above for jobs that break connections on purpose
     ! grep -E 'WARNING:|BUG:|Oops|Call Trace|EXT4-fs error|XFS.*([Cc]orrupt|error)' /mnt/dmesg
 }
 
-trap 'echo "1..$number" >> /mnt/results' EXIT
+trap 'cp /tmp/iscsid.log /mnt/iscsid; echo "1..$number" >> /mnt/results' EXIT
 mkdir -p /run/lock
 ip link set lo up
 ip link set eth0 up
@@ -161,6 +182,9 @@ echo "InitiatorName=iqn.2026-11.org.lunport:guest" > /etc/iscsi/initiatorname.is
 /lib/systemd/systemd-udevd --daemon
 for module in iscsi_tcp sd_mod sg crc32c_generic; do modprobe $module || echo "no $module"; done
 udevadm settle
-iscsid
+iscsid -f -d 4 > /tmp/iscsid.log 2>&1 & # it tells what it hears from targets
+ISCSID=$!
+wait_for grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix
 
 . "/mnt/job-$JOB.sh"
+echo "# end" >> /mnt/results # also a syntax error ends a job

@@ -66,7 +66,7 @@ ok "unmount the other" umount /tmp/cd
 
 ok "the administrator ejects" host ctl backstore eject --force cd
 ok "the drive is empty" wait_for no_medium
-ok "it says that its tray is open" says '3a 02|tray open' \
+ok "it says that its tray is open" wait_for says '3a 02|tray open' \
     sh -c "sg_raw '$G' 00 00 00 00 00 00 2>&1; sg_requests -v '$G' 2>&1"
 ok "the first one goes in again" host load cd first
 ok "and is read" wait_for same_as first

@@ -16,7 +16,8 @@ denied() { # denied DISK: a write ends with RESERVATION CONFLICT
     refused 'Reservation [Cc]onflict' sg_write_same -v --10 -l 0 -n 8 -i /dev/zero -x 512 "$1"
 }
 read_denied() { refused 'Reservation [Cc]onflict' sg_raw -v -r 512 "$1" 28 00 00 00 00 00 00 00 01 00; }
-settled() { # the unit attentions of both nodes are taken
+settled() { # nobody looks at the disks any more, and the unit attentions of both nodes are taken
+    udevadm settle
     wait_for sg_turs "$A" && wait_for sg_turs "$B"
 }
 attention() { # attention PATTERN SG: the next command ends with this unit attention
@@ -117,9 +118,10 @@ ok "full status: ours" says "$us,i,0x" pr_in -s "$A"
 ok "aborted tasks are to be answered" sdparm --quiet --set=TAS "$A"
 settled
 (dd if=/dev/zero of="$THEIRS" bs=256k count=2000 oflag=direct > /tmp/load 2>&1; echo "ended $?" >> /tmp/load) &
-sleep 1
+LOAD=$!
+must "their load runs" wait_for in_flight "${THEIRS#/dev/}"
 ok "we preempt and abort under their load" pr_out -A -T 5 -K 0xa2 -S 0xb2 "$A"
-wait
+wait "$LOAD"
 ok "their load has failed" grep -q 'ended 1' /tmp/load
 settled
 ok "aborted tasks need not be answered" sdparm --quiet --clear=TAS "$A"

@@ -69,7 +69,7 @@ damaged() { # damaged NAME PLACE EVERY TIMES SIZE WITNESS PATTERN [SETTING]...
     pattern=$7
     shift 7
     before=$($witness "$pattern")
-    must "$label: login" with_digests CRC32C CRC32C "$@"
+    must "$label: login" with_digests CRC32C CRC32C 'node.conn[0].timeo.noop_out_timeout=5' "$@"
     must "$label: damage begins" host damage "$place" "$every" "$times"
     ok "$label: the load sees nothing of it" random randwrite "$block" 6m
     ok "$label: nor do reads and writes at a time" random randrw "$block" 4m --offset=64m

@@ -12,12 +12,18 @@ must "disk appears" find_disk
 must "mkfs.ext4" mkfs.ext4 -q -F "$DISK"
 must "mount" mount -o discard "$DISK" /tmp/disk
 
+written() { # prints sectors
+    read -r _ _ _ _ _ _ sectors _ < "/sys/block/${DISK#/dev/}/stat"
+    echo "$sectors"
+}
+has_written() { [ "$(written)" -ge "$1" ]; }
+
 fio --name=l --directory=/tmp/disk --size=128m --bsrange=4k-256k --rw=randwrite --ioengine=libaio \
     --iodepth=16 --direct=1 --verify=crc32c --do_verify=1 --loops=2 > /tmp/load 2>&1 &
 load=$!
 round=1
 while [ $round -le 5 ]; do
-    sleep 8
+    ok "the load writes, time $round" wait_for has_written $(($(written) + 32768))
     ok "the daemon is killed and started again, time $round" host restart
     round=$((round + 1))
 done

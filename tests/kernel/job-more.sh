@@ -7,7 +7,7 @@
 mkdir -p /tmp/disk
 
 write_and_verify() { # on the raw disk, with what the session negotiated
-    fio --name=v --filename="$DISK" --size=6m --bsrange=512-256k --blockalign=512 --rw=randwrite \
+    fio --name=v --filename="$DISK" --size=4m --bsrange=512-256k --blockalign=512 --rw=randwrite \
         --ioengine=libaio --iodepth=8 --direct=1 --verify=crc32c --do_verify=1
 }
 
@@ -51,34 +51,20 @@ ok "fstrim on XFS" fstrim /tmp/disk
 ok "unmount XFS" umount /tmp/disk
 ok "xfs_repair finds nothing" xfs_repair -n "$DISK"
 
-load_begin() {
-    fio --name=l --filename="$DISK" --size=32m --bs=16k --rw=randwrite --ioengine=libaio \
-        --iodepth=16 --direct=1 --verify=crc32c --do_verify=1 --loops="$1" > /tmp/load 2>&1 &
-    LOAD=$!
-    sleep 2
-}
-
-load_end() { # the load must not have seen an error
-    wait $LOAD
-    status=$?
-    tail -n 30 /tmp/load
-    return $status
-}
-
-load_begin 3
+load_begin "$DISK"
+must "the load runs" load_runs
 ok "logical unit reset under load" sg_reset -N -d "$DISK"
-sleep 2
+ok "the load goes on after it" load_runs
 ok "target reset under load" sg_reset -N -t "$DISK"
-ok "the load survives resets" load_end
-
+ok "the load goes on after that" load_runs
 if [ "$CAN_RESTART" = 1 ]; then
-    load_begin 3
     ok "the daemon is killed and started again" host restart
-    ok "the load survives the daemon" load_end
-    ok "mkfs.ext4 after it" mkfs.ext4 -q -F "$DISK"
-    ok "file system check after it" e2fsck -fn "$DISK"
+    ok "the load goes on with the new one" load_runs
 else
     skip "the daemon is killed and started again" "the target cannot be restarted here"
 fi
+ok "the load has seen no error" load_end
+ok "mkfs.ext4 after it" mkfs.ext4 -q -F "$DISK"
+ok "file system check after it" e2fsck -fn "$DISK"
 ok "logout" logout
 ok "no kernel warning" kernel_is_sane

@@ -22,8 +22,9 @@ ok "and they are different ports" test "$(port_of "$PORT")" != "$(port_of "$RELA
 ok "the kernel has both groups" says 'alua: port group 02 state A' dmesg
 ok "both are as good" says "^$FIRST active ready 50" paths
 G=$(sg_of "$(disk_of 0 '' "$PORT")")
+first_only() { in_flight "$FIRST" && ! in_flight "$SECOND"; } # the load does not go over the second path
 
-load_begin
+load_begin "$M"
 ok "active/non-optimized" host ctl portal alua "$IQN" 1 active-non-optimized
 ok "multipathd prefers the other" wait_for path_is "$FIRST" 'active ready 10'
 ok "sg_rtpg sees it" says 'active/non optimized' sg_rtpg -d "$G"
@@ -33,6 +34,8 @@ ok "unavailable" host ctl portal alua "$IQN" 1 unavailable
 ok "multipathd takes the path out" wait_for path_is "$FIRST" 'failed faulty'
 ok "active/optimized, preferred" host ctl portal alua "$IQN" 1 active-optimized --preferred
 ok "multipathd prefers it" wait_for path_is "$FIRST" 'active ready (50|80|130)'
+# When Linux turns to a group that is not optimized it makes it so: until it has left the second one that stays
+ok "the load is there and nowhere else" wait_for first_only
 ok "the other becomes non-optimized" host ctl portal alua "$IQN" 2 active-non-optimized
 ok "multipathd sees that" wait_for path_is "$SECOND" 'active ready 10'
 ok "sg_stpg: the initiator makes it standby" sg_stpg --tp=2 --state=s "$G"

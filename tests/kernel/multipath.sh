@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: the lunport authors
 # shellcheck shell=sh disable=SC2153,SC2154,SC2034
 #
-# For jobs with multipathd: two sessions, the map over them, and a load on the map.
+# For jobs with multipathd: two sessions and the map over them.
 
 start_multipathd() {
     cat > /etc/multipath.conf << END
@@ -44,30 +44,3 @@ paths() { multipathd show paths raw format "%d %t %T %p"; }
 path_is() { paths | grep -qE "^$1 +$2"; } # path_is NAME PATTERN: state in the map, checker, priority
 paths_are() { [ "$(multipathd show paths raw format '%d %t %m' | grep -c 'active')" = "$1" ]; }
 map_name() { multipathd show maps raw format '%n' | head -n 1; }
-
-# Writes and checks again and again until load_end, or an error.
-load_begin() {
-    touch /tmp/load-goes-on /tmp/rounds
-    (
-        while [ -e /tmp/load-goes-on ]; do
-            fio --name=l --filename="$M" --size=8m --bs=16k --rw=randwrite --ioengine=libaio --iodepth=8 \
-                --direct=1 --verify=crc32c --do_verify=1 > /tmp/load 2>&1 || exit
-            echo round >> /tmp/rounds
-        done
-    ) &
-    LOAD=$!
-}
-
-load_runs() { # it does a whole round from now on
-    rounds=$(wc -l < /tmp/rounds)
-    wait_for load_reached $((rounds + 2))
-}
-load_reached() { [ "$(wc -l < /tmp/rounds)" -ge "$1" ]; }
-
-load_end() {
-    rm /tmp/load-goes-on
-    wait "$LOAD"
-    status=$?
-    tail -n 30 /tmp/load
-    return $status
-}

@@ -68,6 +68,7 @@ class Host:
 
     def __init__(self, target):
         self.target = target
+        self.mark = 0  # where the log of the daemon that runs now begins
         self.relay = wire.Relay(rig.free_port())
         self.wire = wire.Wire(target.port)
 
@@ -75,8 +76,38 @@ class Host:
         """The daemon dies without a word and is started again."""
         self.target.kill()
         time.sleep(1)
+        return self.start(*self.target.options)
+
+    def stop(self):
+        """The daemon is told to end, and does."""
+        self.target.process.terminate()
+        status = self.target.process.wait(120)
+        if status != 0:
+            raise subprocess.CalledProcessError(status, "lunportd", self.target.log()[-4000:])
+        return ""
+
+    def start(self, *options):
+        """It is started again, with these options."""
+        self.mark = len(self.target.log())
+        self.target.options = list(options)
         self.target.start()
         return ""
+
+    def keep(self):
+        """From the next start on its port is open while it is away, too."""
+        self.target.hold()
+        return ""
+
+    def session(self, verb, *arguments):
+        """lunctl session, for the only one that there is."""
+        rows = []
+
+        def one():
+            rows[:] = json.loads(self.target.ctl("--json=short", "session", "list"))
+            return len(rows) == 1
+
+        rig.wait_until(one, "there to be one session", 60)
+        return self.target.ctl("session", verb, str(rows[0]["Tsih"]), *arguments)
 
     def ctl(self, *arguments):
         """lunctl."""
@@ -87,13 +118,13 @@ class Host:
         return self.target.ctl_secrets(*arguments, secret=secret, mutual=mutual or None)
 
     def journal(self, text):
-        """Whether the daemon has logged something with these words."""
-        rig.wait_until(lambda: text in self.target.log(), text, 10)
+        """Whether the daemon has logged something with these words since it was started."""
+        rig.wait_until(lambda: text in self.target.log()[self.mark:], text, 60)
         return ""
 
     def count(self, text):
-        """How many lines of the daemon's log have these words."""
-        return f"{sum(text in line for line in self.target.log().splitlines())}\n"
+        """How many lines of its log have these words."""
+        return f"{sum(text in line for line in self.target.log()[self.mark:].splitlines())}\n"
 
     def disk(self, name, lun, size, *options):
         """A file, its backstore and a LUN."""
@@ -142,9 +173,8 @@ class Host:
 
     def digests(self, header, data):
         """The digests of the one session, as its login said on the wire, and as lunctl says."""
-        rows = json.loads(self.target.ctl("--json=short", "session", "list"))
-        shown = self.target.ctl("session", "show", str(rows[0]["Tsih"]))
-        right = (len(rows) == 1 and f"digests {header} and {data}" in shown
+        shown = self.session("show")
+        right = (f"digests {header} and {data}" in shown
                  and self.wire.negotiated() == [header, data])
         if not right:
             raise subprocess.CalledProcessError(1, "digests", f"{self.wire.negotiated()}\n{shown}")
@@ -186,15 +216,15 @@ def report(share, ended):
     results = share / "results"
     lines = results.read_text().splitlines() if results.exists() else []
     number = sum(1 for line in lines if re.match(r"(not )?ok ", line))
-    complete = any(line.startswith("1..") for line in lines)
+    complete = number > 0 and "# end" in lines
     for line in lines:
-        if not line.startswith("1.."):
+        if not line.startswith(("1..", "# end")):
             print(line)
     number += 1
     print(f"{'ok' if ended and complete else 'not ok'} {number} - the guest finishes its job")
     bad = not (ended and complete) or any(line.startswith("not ok") for line in lines)
     if bad:
-        for name, count in (("serial", 20), ("console", 200), ("dmesg", 80)):
+        for name, count in (("serial", 20), ("console", 200), ("iscsid", 80), ("dmesg", 80)):
             if (share / name).exists():
                 print(f"# ---- {name}")
                 for line in (share / name).read_text(errors="replace").splitlines()[-count:]:

@@ -116,7 +116,7 @@ class Stream:
         self.rest -= len(part)
         if self.damage is not None:
             if self.damage < len(part):
-                part[self.damage] ^= 1 << random.randrange(8)
+                part[self.damage] ^= 1 << self.wire.random.randrange(8)
                 self.damage = None
             else:
                 self.damage -= len(part)
@@ -162,6 +162,7 @@ class Wire(Relay):
     def __init__(self, port):
         self.plan = None
         self.seen = self.done = 0
+        self.random = None
         self.keys = {}
         self.hosts = itertools.count(2)
         super().__init__(port)
@@ -177,6 +178,7 @@ class Wire(Relay):
     def damage(self, place, every, limit):
         """One of @every PDUs from now on, @limit times at most."""
         self.seen = self.done = 0
+        self.random = random.Random(place)  # the same bits each time
         self.plan = PLACES[place] + (every, limit)
 
     def spare(self):
@@ -195,7 +197,7 @@ class Wire(Relay):
         if self.seen % every != 0:
             return None
         self.done += 1
-        return head + random.randrange(size) if is_data else random.randrange(header)
+        return head + self.random.randrange(size) if is_data else self.random.randrange(header)
 
     def negotiated(self):
         """The digests of the last login that came this way, as the target answered."""

@@ -47,7 +47,7 @@ u alice - "In storage-ops" /
 u bob - "In no group" /
 m alice storage-ops
 """
-TIMEOUT = 240
+TIMEOUT = 600
 
 
 @contextlib.contextmanager
