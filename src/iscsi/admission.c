@@ -67,17 +67,30 @@ is_same_user(const char *a, const char *b)
     return g_strcmp0(a, b) == 0;
 }
 
-/* It would be let in alone; may it be part of @session? */
-static gboolean
-is_same_holder(const Connection *connection, const Session *session, const IscsiVerdict *verdict)
+/* It would be let in alone; may it be part of @session? RFC 7143 9.2 */
+static guint16
+judge_holder(const Connection *connection, const Session *session, const IscsiVerdict *verdict,
+             const char **ret_reason)
 {
     IscsiHolder holder = server_login_holder(connection, &connection->login->login);
     guint32 rule_id = verdict->rule != NULL ? verdict->rule->id : 0;
 
-    return rule_id == session->rule_id && is_same_user(holder.chap_user, session->chap_user);
+    if (rule_id != session->rule_id) {
+        *ret_reason = "the session it wants to join was let in by another access rule";
+        return LOGIN_STATUS_AUTHORIZATION_FAILURE;
+    }
+    if (!is_same_user(holder.chap_user, session->chap_user)) {
+        *ret_reason = "the session it wants to join was let in as another CHAP user";
+        return LOGIN_STATUS_AUTHENTICATION_FAILURE;
+    }
+    return LOGIN_STATUS_SUCCESS;
 }
 
-/* TSIHs come round: the one that was named may have gone, and another may have its number */
+/*
+ * TSIHs come round: the one that was named may have gone, and another may have its number. One that
+ * is about to end counts as gone (RFC 7143 6.3.1: the target determines what exists): to be told to
+ * come again later, by a status of class 3, would not help.
+ */
 static Session *
 find_session(const Connection *connection, guint16 tsih)
 {
@@ -108,11 +121,9 @@ judge_join(const Connection *connection, const Session *session, const char **re
     *ret_reason = "the target was changed during the login";
     if (status != LOGIN_STATUS_SUCCESS)
         return status;
-    if (!is_same_holder(connection, session, &verdict)) {
-        *ret_reason = "the session it wants to join was let in by another access rule, or as "
-                      "another CHAP user";
-        return LOGIN_STATUS_AUTHORIZATION_FAILURE;
-    }
+    status = judge_holder(connection, session, &verdict, ret_reason);
+    if (status != LOGIN_STATUS_SUCCESS)
+        return status;
 
     old = session_find_connection(session, login->cid);
     if (session->n_connections + session->n_joining - (old != NULL) >=
@@ -177,6 +188,7 @@ claim_free(SessionClaim *claim)
     list_unlink(&claim->link);
     g_free(claim->claim.initiator_name);
     g_free(claim->claim.target_name);
+    g_free(claim->claim.discovered);
     g_free(claim);
     server_check_orders(server);
 }
@@ -299,6 +311,20 @@ target_limit(const Server *server, const IscsiTarget *target)
                                      : server->limits.max_sessions_per_target;
 }
 
+/* What stands for the target in the nexus of a discovery session */
+static char *
+name_discovered(const Connection *connection)
+{
+    const Login *login = &connection->login->login;
+    char text[ADDRESS_TEXT_MAX];
+
+    if (login->discovered_name[0] != '\0')
+        return g_strdup(login->discovered_name);
+
+    address_format(&connection->local, text, sizeof(text));
+    return g_strdup(text);
+}
+
 void
 admission_begin(Connection *connection)
 {
@@ -319,6 +345,8 @@ admission_begin(Connection *connection)
     if (login->type == ISCSI_SESSION_NORMAL) {
         target = server_find_target(server, login->target_name);
         claim->target_name = g_strdup(login->target_name);
+    } else {
+        claim->discovered = name_discovered(connection);
     }
     claim->registry = server->servers[0]->registry;
     claim->home = &server->worker->inbox;

@@ -12,9 +12,11 @@
  *                                    <-   [CHAP_N= CHAP_R=]
  *
  * Each key comes once in a login and in its step; those of a step come in one
- * request, in any order. Whatever is wrong has one answer on the wire, 0201, and
- * a sentence of its own in the journal, which names the account but shows
- * neither secret nor response.
+ * request, in any order. What breaks that is refused as an initiator error, a
+ * key that is missing as a missing parameter (RFC 7143 9.2); whatever is wrong
+ * with the proof has one answer on the wire, 0201. Each has a sentence of its
+ * own in the journal, which names the account but shows neither secret nor
+ * response.
  *
  * The target never answers a challenge before the initiator has proved itself,
  * so nobody who does not know a secret gets a response out of it; a challenge of
@@ -39,6 +41,9 @@
 
 /* What an unknown user's response is compared with; that it is public gives nothing away */
 #define NOBODYS_SECRET "there is no such user"
+
+/* Of the initiator, RFC 7143 12.1.3: longer than any that is right, so that a length can be wrong */
+#define CHAP_RESPONSE_MAX 1024
 
 /* Bytes of a peer's text that the journal is shown */
 #define SHOWN_MAX 40
@@ -174,7 +179,7 @@ typedef struct {
     guint8 challenge[CHAP_CHALLENGE_SIZE];
 
     char user[CREDENTIALS_USER_MAX + 1];
-    guint8 response[CHAP_DIGEST_MAX];
+    guint8 response[CHAP_RESPONSE_MAX];
     gsize response_size;
 
     /* the initiator's challenge */
@@ -311,15 +316,15 @@ chap_receive(Login *login, const char *key, const char *value)
     login->remedy = LOGIN_REMEDY_INITIATOR;
     if ((state->received & keys[i].bit) != 0) {
         login_explain(login, "%s was sent twice", key);
-        return LOGIN_AUTH_FAILED;
+        return LOGIN_AUTH_BROKEN;
     }
     if (state->step != keys[i].step) {
         login_explain(login, "%s came before or after its step of CHAP", key);
-        return LOGIN_AUTH_FAILED;
+        return LOGIN_AUTH_BROKEN;
     }
     if (!keys[i].receive(state, value)) {
         login_explain(login, "%s has a value that is malformed or too long", key);
-        return LOGIN_AUTH_FAILED;
+        return LOGIN_AUTH_BROKEN;
     }
     state->received |= keys[i].bit;
     return LOGIN_AUTH_MORE;
@@ -479,7 +484,7 @@ judge(Login *login, ChapState *state, TextWriter *answers)
     if ((state->received & (GOT_N | GOT_R)) != (GOT_N | GOT_R) ||
         (is_mutual && (state->received & (GOT_I | GOT_C)) != (GOT_I | GOT_C))) {
         login_explain(login, "CHAP_N and CHAP_R, or CHAP_I and CHAP_C, did not come together");
-        return LOGIN_AUTH_FAILED;
+        return LOGIN_AUTH_MISSING;
     }
     if (is_mutual && state->their_size == sizeof(state->challenge) &&
         memcmp(state->their_challenge, state->challenge, sizeof(state->challenge)) == 0) {

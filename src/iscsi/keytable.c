@@ -51,7 +51,7 @@
 /* clang-format off */
 static const KeyRow rows[KEY_N] = {
     /* 12: authentication */
-    [KEY_AUTH_METHOD] = { "AuthMethod", "12.1", KEY_TYPE_LIST, KEY_RULE_LIST, KEY_SCOPE_SESSION, SECURITY, BOTH, .offset = NONE,
+    [KEY_AUTH_METHOD] = { "AuthMethod", "12.1", KEY_TYPE_LIST, KEY_RULE_LIST, KEY_SCOPE_CONNECTION, SECURITY, BOTH, .offset = NONE,
         .values = { "None", "CHAP" }, .summary = "how the two sides prove who they are" },
     [KEY_CHAP_A] = { "CHAP_A", "12.1.3", KEY_TYPE_LIST, KEY_RULE_NONE, KEY_SCOPE_CONNECTION, SECURITY, BOTH, .offset = NONE,
         .summary = "hash algorithms of CHAP" },

@@ -152,7 +152,7 @@ respond(Login *login, LoginEvent event, const LoginTransition *transition, PduSt
 static LoginAuthResult
 none_receive(Login *login, const char *key, const char *value)
 {
-    return LOGIN_AUTH_FAILED; /* it has no keys */
+    return LOGIN_AUTH_BROKEN; /* it has no keys */
 }
 
 static LoginAuthResult
@@ -175,6 +175,26 @@ login_explain(Login *login, const char *format, ...)
     va_end(args);
 }
 
+static guint16
+status_of_auth(LoginAuthResult result)
+{
+    switch (result) {
+    case LOGIN_AUTH_MORE:
+    case LOGIN_AUTH_PASSED:
+        break;
+    case LOGIN_AUTH_FAILED:
+        return LOGIN_STATUS_AUTHENTICATION_FAILURE;
+    case LOGIN_AUTH_BROKEN:
+        return LOGIN_STATUS_INITIATOR_ERROR;
+    case LOGIN_AUTH_MISSING:
+        return LOGIN_STATUS_MISSING_PARAMETER;
+    case LOGIN_AUTH_NO_RESOURCES:
+        return LOGIN_STATUS_OUT_OF_RESOURCES;
+    }
+
+    g_assert_not_reached();
+}
+
 /* A method has failed and said why */
 static LoginAction
 refuse_auth(Login *login, LoginAuthResult result)
@@ -182,10 +202,7 @@ refuse_auth(Login *login, LoginAuthResult result)
     g_autofree char *reason =
         g_strdup(login->reason[0] != '\0' ? login->reason : "Authentication failed");
 
-    return refuse(login,
-                  result == LOGIN_AUTH_NO_RESOURCES ? LOGIN_STATUS_OUT_OF_RESOURCES
-                                                    : LOGIN_STATUS_AUTHENTICATION_FAILURE,
-                  "%s", reason);
+    return refuse(login, status_of_auth(result), "%s", reason);
 }
 
 static gboolean
@@ -217,7 +234,7 @@ choose_auth(const Login *login, const char *list)
 static gboolean
 receive_auth_key(Login *login, const KeyRow *row, const char *value, LoginAction *ret_action)
 {
-    LoginAuthResult result = LOGIN_AUTH_FAILED;
+    LoginAuthResult result = LOGIN_AUTH_BROKEN;
 
     login->remedy = LOGIN_REMEDY_INITIATOR;
     login_explain(login, "%s came without AuthMethod=CHAP", row->name);
@@ -271,7 +288,7 @@ step_auth(Login *login, LoginEvent event, LoginAction *ret_action)
         login_explain(login, SKIPPED);
     }
 
-    if (result == LOGIN_AUTH_FAILED || result == LOGIN_AUTH_NO_RESOURCES) {
+    if (result != LOGIN_AUTH_MORE && result != LOGIN_AUTH_PASSED) {
         *ret_action = refuse_auth(login, result);
         return FALSE;
     }
@@ -414,7 +431,9 @@ identify(Login *login, LoginAction *ret_action)
     }
 
     if (login->type == ISCSI_SESSION_DISCOVERY) {
+        g_strlcpy(login->discovered_name, login->target_name, sizeof login->discovered_name);
         login->target_name[0] = '\0';
+        login->target.tag = login->policy->tag;
         login->target.params = login->policy->discovery_params;
         login->target.auth_methods = login->policy->discovery_auth_methods;
     } else if (login->target_name[0] == '\0') {
@@ -431,17 +450,23 @@ identify(Login *login, LoginAction *ret_action)
     return TRUE;
 }
 
-/* Once, with the first answer of a leading login: RFC 7143 13.6, 13.9 */
+/*
+ * Once, with the first answer: the alias is the session's, RFC 7143 13.6; the tag is of the portal
+ * group that serves this login, and told whoever has named a target, 6.3.1 and 13.9
+ */
 static void
 tell_target(Login *login)
 {
-    if (login->target_told || login->joins || login->type != ISCSI_SESSION_NORMAL)
+    gboolean is_normal = login->type == ISCSI_SESSION_NORMAL;
+
+    if (login->target_told)
         return;
 
     login->target_told = TRUE;
-    if (login->target.alias[0] != '\0')
+    if (is_normal && !login->joins && login->target.alias[0] != '\0')
         (void)text_write(&login->writer, "TargetAlias", login->target.alias);
-    (void)text_write_number(&login->writer, "TargetPortalGroupTag", login->target.tag);
+    if (is_normal || login->discovered_name[0] != '\0')
+        (void)text_write_number(&login->writer, "TargetPortalGroupTag", login->target.tag);
 }
 
 /*

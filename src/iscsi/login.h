@@ -169,6 +169,7 @@ typedef struct {
     gboolean (*random)(guint8 *buffer, gsize size); /* NULL: chap_random(); tests know better */
     IscsiParams discovery_params;                   /* what discovery sessions are offered */
     guint32 discovery_auth_methods;
+    guint16 tag;           /* portal group of the connection, for discovery sessions */
     guint32 window;        /* commands a new session may send at once */
     guint32 max_text_size; /* of one request; 0: what fits */
 } LoginPolicy;
@@ -209,6 +210,8 @@ typedef struct Login {
     char initiator_name[ISCSI_NAME_MAX + 1]; /* normalised; "" until known */
     char initiator_alias[TEXT_VALUE_MAX + 1];
     char target_name[ISCSI_NAME_MAX + 1]; /* normalised; "" in discovery sessions */
+    /* normalised: the TargetName of a discovery session, of which only the nexus depends; or "" */
+    char discovered_name[ISCSI_NAME_MAX + 1];
     LoginTarget target;
     gboolean is_known; /* the names were checked and the target found */
 
@@ -249,7 +252,9 @@ typedef struct Login {
 typedef enum {
     LOGIN_AUTH_MORE, /* wait for the initiator */
     LOGIN_AUTH_PASSED,
-    LOGIN_AUTH_FAILED,       /* it has said why: login_explain() */
+    LOGIN_AUTH_FAILED,       /* no proof; it has said why: login_explain() */
+    LOGIN_AUTH_BROKEN,       /* the same: a key or value that is not of the step, RFC 7143 9.2 */
+    LOGIN_AUTH_MISSING,      /* the same: a key of the step did not come */
     LOGIN_AUTH_NO_RESOURCES, /* the same, and it is not the initiator's fault */
 } LoginAuthResult;
 

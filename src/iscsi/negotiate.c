@@ -12,8 +12,8 @@
  * Reject, Irrelevant or NotUnderstood leaves the value that held before, which
  * in a login is the RFC's default.
  *
- * FirstBurstLength waits for the end of its request, because its answer depends
- * on three other keys that may come after it in the same request.
+ * FirstBurstLength and MaxOutstandingR2T wait for the end of their request,
+ * because their answers depend on other keys that may come after them in it.
  */
 
 #include "iscsi/negotiate.h"
@@ -161,6 +161,12 @@ receive_negotiated(Negotiation *negotiation, const KeyRow *row, const char *valu
         negotiation->has_first_burst = TRUE;
         return NEGOTIATE_OK;
     }
+    if (key_id(row) == KEY_MAX_OUTSTANDING_R2T) {
+        if (!parse_number(row, value, &negotiation->outstanding_r2t))
+            return answer(answers, row->name, "Reject");
+        negotiation->has_outstanding_r2t = TRUE;
+        return NEGOTIATE_OK;
+    }
 
     switch (row->type) {
     case KEY_TYPE_BOOLEAN:
@@ -226,17 +232,40 @@ answer_first_burst(Negotiation *negotiation, TextWriter *answers)
     return answer_number(answers, row->name, params->first_burst_length);
 }
 
-/* Who only asks for targets in the full feature phase gets these, not keys that it may not expect */
+/* RFC 7143 13.19: sequences in order can be asked for again only one at a time */
+static guint32
+limit_r2ts(const IscsiParams *params, guint32 number)
+{
+    return params->error_recovery_level != 0 && params->data_sequence_in_order != 0 ? 1 : number;
+}
+
+static NegotiateResult
+answer_outstanding_r2t(Negotiation *negotiation, TextWriter *answers)
+{
+    const KeyRow *row = key_get(KEY_MAX_OUTSTANDING_R2T);
+    IscsiParams *params = &negotiation->params;
+
+    negotiation->has_outstanding_r2t = FALSE;
+    params->max_outstanding_r2t = limit_r2ts(
+        params, MIN(negotiation->outstanding_r2t, negotiation->local->max_outstanding_r2t));
+    return answer_number(answers, row->name, params->max_outstanding_r2t);
+}
+
+/*
+ * Who asks for targets in the full feature phase gets these and no other keys, RFC 7143 appendix C,
+ * unless it has declared its own
+ */
 static gboolean
 must_declare(const Negotiation *negotiation)
 {
     guint64 bit = (guint64)1 << KEY_MAX_RECV_DATA_SEGMENT_LENGTH;
+    gboolean asks_for_targets = (negotiation->received & (guint64)1 << KEY_SEND_TARGETS) != 0;
 
     if (negotiation->has_declared)
         return FALSE;
     if (negotiation->use != KEY_USE_FULL_FEATURE)
         return negotiation->use == KEY_USE_OPERATIONAL;
-    return (negotiation->is_asked || (negotiation->received & bit) != 0) &&
+    return ((negotiation->is_asked && !asks_for_targets) || (negotiation->received & bit) != 0) &&
            negotiation->params.max_recv_data_segment_length !=
                negotiation->local->max_recv_data_segment_length;
 }
@@ -250,9 +279,13 @@ negotiate_end_request(Negotiation *negotiation, TextWriter *answers)
 
     if (negotiation->has_first_burst)
         result = answer_first_burst(negotiation, answers);
+    if (result == NEGOTIATE_OK && negotiation->has_outstanding_r2t)
+        result = answer_outstanding_r2t(negotiation, answers);
 
     /* MaxBurstLength may have been lowered without a word on FirstBurstLength: RFC 7143 13.14 */
     params->first_burst_length = MIN(params->first_burst_length, params->max_burst_length);
+    /* The same of ErrorRecoveryLevel in a later request: we may always ask for less at once */
+    params->max_outstanding_r2t = limit_r2ts(params, params->max_outstanding_r2t);
 
     if (result != NEGOTIATE_OK || !must_declare(negotiation))
         return result;

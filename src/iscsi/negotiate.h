@@ -35,6 +35,8 @@ typedef struct {
     gboolean is_asked;        /* by us, to negotiate in the full feature phase */
     gboolean has_first_burst; /* FirstBurstLength waits for the end of the request */
     guint32 first_burst;
+    gboolean has_outstanding_r2t; /* MaxOutstandingR2T does so too */
+    guint32 outstanding_r2t;
 } Negotiation;
 
 /**

@@ -87,9 +87,14 @@ registry_n_sessions(const Registry *registry)
 static char *
 claim_key(const Claim *claim)
 {
-    return g_strdup_printf("%02x%02x%02x%02x%02x%02x %u %s %s", claim->isid[0], claim->isid[1],
+    gboolean is_normal = claim->type == ISCSI_SESSION_NORMAL;
+
+    /* None of the names has a space in it */
+    return g_strdup_printf("%02x%02x%02x%02x%02x%02x %u %s %s %s", claim->isid[0], claim->isid[1],
                            claim->isid[2], claim->isid[3], claim->isid[4], claim->isid[5],
-                           claim->tag, claim->target_name, claim->initiator_name);
+                           claim->tag, is_normal ? "normal" : "discovery",
+                           is_normal ? claim->target_name : claim->discovered,
+                           claim->initiator_name);
 }
 
 static void
@@ -247,23 +252,18 @@ on_claim(Message *message)
 {
     Claim *claim = list_entry(message, Claim, message);
     Registry *registry = claim->registry;
+    g_autofree char *key = NULL;
 
     if (claim->requested_tsih != 0) {
         claim_existing(registry, claim);
         return;
     }
 
-    if (claim->type == ISCSI_SESSION_NORMAL) {
-        /* A reinstatement takes the place of another session, so the limit is not its concern */
-        g_autofree char *key = claim_key(claim);
-
-        if (registry->n_sessions < registry->max_sessions ||
-            g_hash_table_contains(registry->entries, key)) {
-            claim_nexus(registry, claim);
-            return;
-        }
-    } else if (registry->n_sessions < registry->max_sessions) {
-        claim_grant(registry, claim);
+    /* A reinstatement takes the place of another session, so the limit is not its concern */
+    key = claim_key(claim);
+    if (registry->n_sessions < registry->max_sessions ||
+        g_hash_table_contains(registry->entries, key)) {
+        claim_nexus(registry, claim);
         return;
     }
 
@@ -310,8 +310,7 @@ claim_finish(Claim *claim)
     registry->n_sessions--;
     if (claim->target_name != NULL)
         target_add(registry, claim->target_name, -1);
-    if (claim->entry != NULL)
-        entry_pass_on(registry, claim->entry);
+    entry_pass_on(registry, claim->entry);
 
     mailbox_send(claim->home, &claim->message, on_released);
 }

@@ -22,6 +22,9 @@
  * The same initiator port at the same target portal group has one session
  * (RFC 7143 6.3.5): a second claim evicts the first and is answered when that
  * was released, that is when none of its commands can have an effect any more.
+ * For discovery sessions the address that they came to stands for the target
+ * (7.4.2.1), or the name that they gave; they and normal sessions leave each
+ * other alone.
  *
  * A connection that joins a session (RFC 7143 6.3.6) claims with its TSIH and is
  * told where it lives. Such a claim ends with its answer: it is not released.
@@ -43,6 +46,7 @@ struct Claim {
     guint16 requested_tsih; /* not 0: the initiator names an existing session */
     char *initiator_name;
     char *target_name;  /* NULL in discovery sessions */
+    char *discovered;   /* of a discovery session: the address it came to, or the target it named */
     guint target_limit; /* sessions of the target; 0: no limit */
     void (*claimed)(Claim *claim);
     void (*evict)(Claim *claim); /* close the session; call registry_evicted() at once */

@@ -526,6 +526,7 @@ server_init_policy(Connection *connection, LoginPolicy *ret_policy)
 
     *ret_policy = server->policy;
     ret_policy->max_text_size = server->limits.max_text_size;
+    ret_policy->tag = connection->tag;
     ret_policy->chap_algorithms = server->security->chap_algorithms;
     ret_policy->discovery_auth_methods =
         server->security->discovery_wants_chap ? LOGIN_AUTH_CHAP : LOGIN_AUTH_NONE;

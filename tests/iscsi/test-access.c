@@ -260,6 +260,33 @@ test_maps(void)
     rig_free(rig);
 }
 
+/* Never more than before, and not what the target has taken back since */
+static void
+test_map_is_kept(void)
+{
+    static const struct {
+        gboolean had, has; /* read-only */
+    } cases[] = { { FALSE, FALSE }, { TRUE, FALSE }, { FALSE, TRUE }, { TRUE, TRUE } };
+    Rig *rig = rig_new(NULL);
+    LunMap *none = lun_map_new(NULL, 0);
+
+    lun_map_set_alua(none, &(AluaGroup){ .tag = 7 }, 1, NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        LunMap *had = lun_map_new(&(LunEntry){ 9, rig->lu, cases[i].had }, 1);
+        LunMap *map = lun_map_new(&(LunEntry){ 0, rig->lu, cases[i].has }, 1);
+
+        lun_map_set_alua(map, &(AluaGroup){ .tag = 7 }, 1, NULL);
+        expect_map(access_map_keep(had, map),
+                   &(LunEntry){ 9, rig->lu, cases[i].had || cases[i].has }, 1);
+        expect_map(access_map_keep(had, none), NULL, 0);
+        expect_map(access_map_keep(none, map), NULL, 0);
+        snapshot_unref(&had->snapshot);
+        snapshot_unref(&map->snapshot);
+    }
+    snapshot_unref(&none->snapshot);
+    rig_free(rig);
+}
+
 /* Sessions */
 
 static IscsiTarget *
@@ -670,6 +697,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/access/judge-authentication", test_judge_authentication);
     g_test_add_func("/iscsi/access/admits", test_admits);
     g_test_add_func("/iscsi/access/maps", test_maps);
+    g_test_add_func("/iscsi/access/map-is-kept", test_map_is_kept);
     g_test_add_func("/iscsi/access/closed-with-rule", test_closed_with_rule);
     g_test_add_func("/iscsi/access/denied-by-rule", test_denied_by_rule);
     g_test_add_func("/iscsi/access/networks", test_networks);

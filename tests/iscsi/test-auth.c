@@ -117,10 +117,50 @@ test_join_as_another(void)
     g_assert_cmphex(chap_peer_login_normal(initiator, &peer), ==, 0);
     check_session(rig, initiator);
     other->tsih = same->tsih = initiator->tsih;
-    g_assert_cmphex(chap_peer_login_normal(other, &stranger), ==, 0x0202);
+    g_assert_cmphex(chap_peer_login_normal(other, &stranger), ==, 0x0201);
+    g_assert_nonnull(
+        strstr(rig_last_event(rig, ISCSI_EVENT_LOGIN_REFUSED)->reason, "as another CHAP user"));
     initiator_settle(initiator);
     g_assert_cmphex(chap_peer_login_normal(same, &peer), ==, 0);
     g_assert_true(initiator_is_closed(initiator));
+    initiator_free(initiator);
+    initiator_free(other);
+    initiator_free(same);
+    rig_free(rig);
+}
+
+/* One rule for who comes by IP, another one for who does not */
+static void
+let_in_by_two_rules(IscsiTarget *target)
+{
+    target->access = ISCSI_ACCESS_CLOSED;
+    target->rules = g_new0(AccessRule, 2);
+    target->n_rules = 2;
+    target->rules[0].id = 5;
+    target->rules[0].label = g_strdup("near");
+    target->rules[0].networks = g_new(Network, 1);
+    target->rules[0].n_networks = 1;
+    g_assert_true(network_parse("127.0.0.0/8", target->rules[0].networks, NULL));
+    target->rules[1].id = 6;
+    target->rules[1].label = g_strdup("others");
+}
+
+static void
+test_join_by_another_rule(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .adjust = let_in_by_two_rules, .n_workers = 2 });
+    Initiator *initiator = initiator_new_tcp(rig), *other = initiator_new(rig);
+    Initiator *same = initiator_new_tcp(rig);
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_settle(initiator);
+    g_assert_cmpuint(rig_last_event(rig, ISCSI_EVENT_SESSION_OPENED)->rule_id, ==, 5);
+    other->tsih = same->tsih = initiator->tsih;
+    g_assert_cmphex(initiator_login(other, NULL), ==, 0x0202);
+    g_assert_nonnull(
+        strstr(rig_last_event(rig, ISCSI_EVENT_LOGIN_REFUSED)->reason, "by another access rule"));
+    initiator_settle(initiator);
+    g_assert_cmphex(initiator_login(same, NULL), ==, 0);
     initiator_free(initiator);
     initiator_free(other);
     initiator_free(same);
@@ -375,6 +415,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/iscsi/auth/algorithms", test_algorithms);
     g_test_add_func("/iscsi/auth/join-as-another", test_join_as_another);
+    g_test_add_func("/iscsi/auth/join-by-another-rule", test_join_by_another_rule);
     g_test_add_func("/iscsi/auth/refused", test_refused);
     g_test_add_func("/iscsi/auth/none", test_none);
     g_test_add_func("/iscsi/auth/by-rule", test_by_rule);

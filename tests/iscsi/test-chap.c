@@ -201,14 +201,21 @@ begin_challenge(Fixture *fixture, const char *list, const char *chosen)
     g_assert_cmpstr(answer(fixture, "CHAP_C"), ==, CHALLENGE);
 }
 
-/* Always the same on the wire; the journal has @part of a sentence and no secret */
+/* RFC 7143 9.2: what is not of the step, what is missing from it, and what is wrong with a proof */
+#define BROKEN  LOGIN_STATUS_INITIATOR_ERROR
+#define MISSING LOGIN_STATUS_MISSING_PARAMETER
+#define FAILED  LOGIN_STATUS_AUTHENTICATION_FAILURE
+
+/* Nothing but @status on the wire; the journal has @part of a sentence and no secret */
 static void
-expect_refused(const Fixture *fixture, LoginAction action, const char *part)
+expect_status(const Fixture *fixture, LoginAction action, guint16 status, const char *part)
 {
     const Login *login = &fixture->login;
 
     g_assert_cmpint(action, ==, LOGIN_REFUSE);
-    g_assert_cmphex(login->status, ==, LOGIN_STATUS_AUTHENTICATION_FAILURE);
+    if (login->status != status)
+        FAIL("%04x, not %04x: “%s”", login->status, status, login->reason);
+    g_assert_cmphex(pdu_login_status(login->response), ==, login->status);
     g_assert_cmpuint(login->response_size, ==, 0);
     g_assert_cmpstr(login->chap_user, ==, "");
     if (strstr(login->reason, part) == NULL)
@@ -217,6 +224,12 @@ expect_refused(const Fixture *fixture, LoginAction action, const char *part)
     g_assert_null(strstr(login->reason, MUTUAL_SECRET));
     g_assert_null(strstr(login->reason, "000102"));
     g_assert_null(strstr(login->reason, "b6c209"));
+}
+
+static void
+expect_refused(const Fixture *fixture, LoginAction action, const char *part)
+{
+    expect_status(fixture, action, FAILED, part);
 }
 
 static void
@@ -292,6 +305,20 @@ test_mutual(Fixture *fixture, gconstpointer unused)
     }
 }
 
+/* Who goes on has believed the target's proof; who leaves before has not */
+static void
+test_mutual_is_believed(Fixture *fixture, gconstpointer unused)
+{
+    begin_challenge(fixture, "5", "5");
+    g_assert_cmpint(receive(fixture, T | SECURITY | TO_OPERATE,
+                            "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=" THEIR_I
+                            "\nCHAP_C=" THEIR_C),
+                    ==, LOGIN_SEND);
+    g_assert_true(fixture->login.awaits_trust);
+    g_assert_cmpint(receive(fixture, OPERATE, ""), ==, LOGIN_SEND);
+    g_assert_false(fixture->login.awaits_trust);
+}
+
 /* Other ways to write the same */
 static void
 test_encodings(Fixture *fixture, gconstpointer unused)
@@ -329,7 +356,6 @@ test_strongest(Fixture *fixture, gconstpointer unused)
         { CHAP_ALL, "5", "5" },
         { CHAP_ALL, "0x5,0x08", "8" },
         { CHAP_ALL, "5,5", "5" },
-        { CHAP_ALL, "1,200,5,18446744073709551", NULL }, /* too many digits */
         { CHAP_ALL, "1,200,99999,5", "5" },
         { CHAP_ALL, "1", NULL },
         { CHAP_ALL & ~(1u << CHAP_SHA3_256), "8,7,5", "7" },
@@ -419,25 +445,29 @@ test_wrong_algorithm(Fixture *fixture, gconstpointer unused)
 {
     static const struct {
         const char *text;
+        guint16 status;
         const char *reason;
     } cases[] = {
-        { "CHAP_A=", "CHAP_A has a value that is malformed" },
-        { "CHAP_A=5,", "malformed" },
-        { "CHAP_A=,5", "malformed" },
-        { "CHAP_A=MD5", "malformed" },
-        { "CHAP_A=-5", "malformed" },
-        { "CHAP_A=5 ", "malformed" },
-        { "CHAP_A=0x", "malformed" },
-        { "CHAP_A=Reject", "malformed" },
-        { "CHAP_A=5\nCHAP_A=5", "CHAP_A was sent twice" },
-        { "CHAP_A=5\nCHAP_N=" USER "\nCHAP_R=" R_MD5, "CHAP_N came before or after its step" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5, "CHAP_N came before or after its step" },
-        { "CHAP_I=1\nCHAP_C=0x01", "CHAP_I came before or after its step" },
+        { "CHAP_A=", BROKEN, "CHAP_A has a value that is malformed" },
+        { "CHAP_A=5,", BROKEN, "malformed" },
+        { "CHAP_A=,5", BROKEN, "malformed" },
+        { "CHAP_A=MD5", BROKEN, "malformed" },
+        { "CHAP_A=-5", BROKEN, "malformed" },
+        { "CHAP_A=5 ", BROKEN, "malformed" },
+        { "CHAP_A=0x", BROKEN, "malformed" },
+        { "CHAP_A=Reject", BROKEN, "malformed" },
+        { "CHAP_A=1,200,5,18446744073709551", BROKEN, "malformed" }, /* too many digits */
+        { "CHAP_A=5\nCHAP_A=5", BROKEN, "CHAP_A was sent twice" },
+        { "CHAP_A=5\nCHAP_N=" USER "\nCHAP_R=" R_MD5, BROKEN,
+          "CHAP_N came before or after its step" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5, BROKEN, "CHAP_N came before or after its step" },
+        { "CHAP_I=1\nCHAP_C=0x01", BROKEN, "CHAP_I came before or after its step" },
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         begin_chap(fixture);
-        expect_refused(fixture, receive(fixture, SECURITY, cases[i].text), cases[i].reason);
+        expect_status(fixture, receive(fixture, SECURITY, cases[i].text), cases[i].status,
+                      cases[i].reason);
     }
     g_assert_cmpuint(fixture->n_lookups, ==, 0);
 }
@@ -450,59 +480,69 @@ test_wrong_response(Fixture *fixture, gconstpointer unused)
     g_autofree char *long_hex = g_strnfill(2 * (CHAP_CHALLENGE_MAX + 1), '0');
     g_autofree char *too_long =
         g_strdup_printf("CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=0x%s", long_hex);
+    g_autofree char *longer_response = g_strdup_printf("CHAP_N=" USER "\nCHAP_R=0x%s", long_hex);
+    g_autofree char *long_response = g_strndup(longer_response, strlen(longer_response) - 2);
     const struct {
         const char *text;
+        guint16 status;
         const char *reason;
     } cases[] = {
-        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a45", "has another secret" },
-        { "CHAP_N=0xbob\nCHAP_R=0x00000000000000000000000000000000", "“0xbob” has another secret" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_SHA256, "is not one of MD5: it has 32 bytes" },
-        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a4400", "it has 17 bytes" },
-        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a", "it has 15 bytes" },
-        { "CHAP_N=" USER "\nCHAP_R=0x00", "it has 1 bytes" },
-        { "CHAP_N=eve\nCHAP_R=" R_MD5, "CHAP user “eve” is not known here" },
-        { "CHAP_N=\nCHAP_R=" R_MD5, "CHAP user “” is not known here" },
-        { "CHAP_N=ANNE\nCHAP_R=" R_MD5, "is not known here" },
-        { "CHAP_N=a\033[2J\001\nCHAP_R=" R_MD5, "“a\\033[2J\\001” is not known here" },
-        { "CHAP_N=\377\nCHAP_R=" R_MD5, "is not known here" },
-        { "CHAP_N=" USER "\nCHAP_R=b6c209791a43c30b44425c3f8e5d4a44", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=0x", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=0b", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=0bAQI", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=0b====", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=0xzz", "CHAP_R has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_SHA256 "00", "CHAP_R has a value" },
-        { "CHAP_N=" USER, "did not come together" },
-        { "CHAP_R=" R_MD5, "did not come together" },
-        { "CHAP_I=1\nCHAP_C=0x01", "did not come together" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1", "did not come together" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_C=0x01", "did not come together" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_R=" R_MD5, "CHAP_R was sent twice" },
-        { "CHAP_N=" USER "\nCHAP_N=" USER "\nCHAP_R=" R_MD5, "CHAP_N was sent twice" },
-        { "CHAP_A=5\nCHAP_N=" USER "\nCHAP_R=" R_MD5, "CHAP_A was sent twice" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=256\nCHAP_C=0x01", "CHAP_I has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=\nCHAP_C=0x01", "CHAP_I has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=0x", "CHAP_C has a value" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=x", "CHAP_C has a value" },
-        { too_long, "CHAP_C has a value that is malformed or too long" },
+        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a45", FAILED,
+          "has another secret" },
+        { "CHAP_N=0xbob\nCHAP_R=0x00000000000000000000000000000000", FAILED,
+          "“0xbob” has another secret" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_SHA256, FAILED, "is not one of MD5: it has 32 bytes" },
+        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a4400", FAILED,
+          "it has 17 bytes" },
+        { "CHAP_N=" USER "\nCHAP_R=0xb6c209791a43c30b44425c3f8e5d4a", FAILED, "it has 15 bytes" },
+        { "CHAP_N=" USER "\nCHAP_R=0x00", FAILED, "it has 1 bytes" },
+        { "CHAP_N=eve\nCHAP_R=" R_MD5, FAILED, "CHAP user “eve” is not known here" },
+        { "CHAP_N=\nCHAP_R=" R_MD5, FAILED, "CHAP user “” is not known here" },
+        { "CHAP_N=ANNE\nCHAP_R=" R_MD5, FAILED, "is not known here" },
+        { "CHAP_N=a\033[2J\001\nCHAP_R=" R_MD5, FAILED, "“a\\033[2J\\001” is not known here" },
+        { "CHAP_N=\377\nCHAP_R=" R_MD5, FAILED, "is not known here" },
+        { "CHAP_N=" USER "\nCHAP_R=b6c209791a43c30b44425c3f8e5d4a44", BROKEN,
+          "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=0x", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=0b", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=0bAQI", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=0b====", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=0xzz", BROKEN, "CHAP_R has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_SHA256 "00", FAILED, "it has 33 bytes" },
+        { long_response, FAILED, "it has 1024 bytes" },
+        { longer_response, BROKEN, "CHAP_R has a value that is malformed or too long" },
+        { "CHAP_N=" USER, MISSING, "did not come together" },
+        { "CHAP_R=" R_MD5, MISSING, "did not come together" },
+        { "CHAP_I=1\nCHAP_C=0x01", MISSING, "did not come together" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1", MISSING, "did not come together" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_C=0x01", MISSING, "did not come together" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_R=" R_MD5, BROKEN, "CHAP_R was sent twice" },
+        { "CHAP_N=" USER "\nCHAP_N=" USER "\nCHAP_R=" R_MD5, BROKEN, "CHAP_N was sent twice" },
+        { "CHAP_A=5\nCHAP_N=" USER "\nCHAP_R=" R_MD5, BROKEN, "CHAP_A was sent twice" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=256\nCHAP_C=0x01", BROKEN,
+          "CHAP_I has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=\nCHAP_C=0x01", BROKEN, "CHAP_I has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=0x", BROKEN, "CHAP_C has a value" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=x", BROKEN, "CHAP_C has a value" },
+        { too_long, BROKEN, "CHAP_C has a value that is malformed or too long" },
         /* reflection */
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=39\nCHAP_C=" CHALLENGE, "reflection" },
-        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=" CHALLENGE, "reflection" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=39\nCHAP_C=" CHALLENGE, FAILED, "reflection" },
+        { "CHAP_N=" USER "\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=" CHALLENGE, FAILED, "reflection" },
         { "CHAP_N=carol\nCHAP_R=" R_MD5 "\nCHAP_I=39\nCHAP_C=0x" PREFIX_REST CHALLENGE_DIGITS,
-          "response is the one we would give" },
+          FAILED, "response is the one we would give" },
         /* mutual, and nothing to prove us with */
-        { "CHAP_N=0xbob\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=0x01",
+        { "CHAP_N=0xbob\nCHAP_R=" R_MD5 "\nCHAP_I=1\nCHAP_C=0x01", FAILED,
           "has no mutual user and secret" },
         /* right, but only who proved itself hears more of us */
         { "CHAP_N=" USER "\nCHAP_R=0x00000000000000000000000000000000\nCHAP_I=1\nCHAP_C=0x01",
-          "has another secret" },
+          FAILED, "has another secret" },
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         begin_challenge(fixture, "5", "5");
-        expect_refused(fixture, receive(fixture, T | SECURITY | TO_OPERATE, cases[i].text),
-                       cases[i].reason);
+        expect_status(fixture, receive(fixture, T | SECURITY | TO_OPERATE, cases[i].text),
+                      cases[i].status, cases[i].reason);
     }
 
     /* More than any value may have; the text itself is refused, or the key */
@@ -536,7 +576,7 @@ test_keys_after_the_end(Fixture *fixture, gconstpointer unused)
         g_assert_cmpint(receive(fixture, SECURITY, "CHAP_N=" USER "\nCHAP_R=" R_MD5), ==,
                         LOGIN_SEND);
         g_assert_cmpint(receive(fixture, SECURITY, cases[i]), ==, LOGIN_REFUSE);
-        g_assert_cmphex(fixture->login.status, ==, LOGIN_STATUS_AUTHENTICATION_FAILURE);
+        g_assert_cmphex(fixture->login.status, ==, BROKEN);
     }
 }
 
@@ -558,8 +598,8 @@ test_skipped(Fixture *fixture, gconstpointer unused)
     expect_refused(fixture, receive(fixture, T | SECURITY | TO_OPERATE, NAMES "AuthMethod=None"),
                    "CHAP is wanted here and the initiator does not offer it");
     begin(fixture);
-    expect_refused(fixture, receive(fixture, SECURITY, NAMES "CHAP_A=5"),
-                   "CHAP_A came without AuthMethod=CHAP");
+    expect_status(fixture, receive(fixture, SECURITY, NAMES "CHAP_A=5"), BROKEN,
+                  "CHAP_A came without AuthMethod=CHAP");
 }
 
 /* Secrets that are changed during a login are those that count */
@@ -616,6 +656,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/chap/random", test_random);
     ADD("one-way", test_one_way);
     ADD("mutual", test_mutual);
+    ADD("mutual-is-believed", test_mutual_is_believed);
     ADD("encodings", test_encodings);
     ADD("strongest", test_strongest);
     ADD("no-common-algorithm", test_no_common_algorithm);

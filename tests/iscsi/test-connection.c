@@ -6,7 +6,7 @@
  * do not read or do not write. The clock stands still until a test moves it.
  */
 
-#include "initiator.h"
+#include "chap-peer.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -72,6 +72,75 @@ test_not_on_this_portal(void)
     check_refusal(make_elsewhere, 0x0203);
 }
 
+/* What a target has become by the time a login is complete counts */
+static void
+test_changes_during_login(void)
+{
+    static const struct {
+        void (*adjust)(IscsiTarget *target);
+        guint16 status;
+    } cases[] = { { make_disabled, 0x0301 }, { make_elsewhere, 0x0301 }, { make_closed, 0x0202 } };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Rig *rig = rig_new(NULL);
+        Initiator *initiator = initiator_new(rig);
+
+        g_assert_cmphex(chap_peer_exchange(initiator, 0x81,
+                                           "InitiatorName=" RIG_INITIATOR "\nTargetName=" RIG_TARGET
+                                           "\nSessionType=Normal\nAuthMethod=None"),
+                        ==, 0);
+        rig_set_target(rig, cases[i].adjust);
+        g_assert_cmphex(initiator_login_text(initiator, "X-test=1"), ==, cases[i].status);
+        g_assert_true(initiator_is_closed(initiator));
+        g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_OPENED), ==, 0);
+        initiator_free(initiator);
+        rig_free(rig);
+    }
+}
+
+/* Of the group of this connection only; others are sent nowhere */
+static void
+redirect_group(IscsiTarget *target, guint16 tag)
+{
+    target->redirects = g_new0(IscsiRedirect, 1);
+    target->n_redirects = 1;
+    target->redirects[0] = (IscsiRedirect){ .tag = tag,
+                                            .address = g_strdup("[2001:db8::7]:3260"),
+                                            .is_permanent = TRUE };
+}
+
+static void
+redirect_this_group(IscsiTarget *target)
+{
+    redirect_group(target, RIG_TAG);
+}
+
+static void
+redirect_another_group(IscsiTarget *target)
+{
+    redirect_group(target, RIG_TAG + 1);
+}
+
+static void
+test_redirect_of_a_group(void)
+{
+    static const char address[] = "TargetAddress=[2001:db8::7]:3260";
+    Rig *rig = rig_new(&(RigConfig){ .adjust = redirect_this_group });
+    Initiator *initiator = initiator_new(rig);
+
+    /* RFC 7143 13.8: without a portal group tag */
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0x0102);
+    g_assert_cmpmem(initiator->data, (int)initiator->data_size, address, sizeof(address));
+    g_assert_true(initiator_is_closed(initiator));
+    initiator_free(initiator);
+
+    rig_set_target(rig, redirect_another_group);
+    initiator = initiator_new(rig);
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
 static void
 test_unknown_target(void)
 {
@@ -83,6 +152,50 @@ test_unknown_target(void)
                                                     "\nSessionType=Normal"),
                     ==, 0x0203);
     initiator_free(initiator);
+    rig_free(rig);
+}
+
+/* Who waits for the end of the session it replaces goes: the nexus is free when that has ended */
+static void
+test_reinstatement_is_given_up(void)
+{
+    static const guint8 write[10] = { 0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0 };
+    static const guint8 block[512];
+    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" });
+    Initiator *old = initiator_new(rig), *again = initiator_new(rig), *last;
+    guint8 bhs[PDU_BHS_SIZE];
+
+    g_assert_cmphex(initiator_login(old, NULL), ==, 0);
+    initiator_settle(old);
+    rig_hold(rig);
+    initiator_command(old, bhs, 0xa0, write, sizeof(write), sizeof(block));
+    initiator_send(old, bhs, block, sizeof(block));
+    rig_settle(rig);
+    g_assert_cmpuint(rig_n_held(rig), ==, 1);
+
+    g_assert_cmphex(chap_peer_exchange(again, 0x81,
+                                       "InitiatorName=" RIG_INITIATOR "\nTargetName=" RIG_TARGET
+                                       "\nSessionType=Normal\nAuthMethod=None"),
+                    ==, 0);
+    initiator_header(again, bhs, PDU_LOGIN_REQUEST | PDU_IMMEDIATE, 0x87);
+    memcpy(bhs + 8, again->isid, sizeof(again->isid));
+    put_be16(bhs + 20, again->cid);
+    initiator_send(again, bhs, NULL, 0);
+    g_assert_true(initiator_is_closed(old));
+    g_assert_false(initiator_poll(again));
+    clock_advance(&rig->clock, 16 * USEC_PER_SEC);
+    g_assert_true(initiator_is_closed(again));
+
+    rig_release(rig);
+    rig_settle(rig);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_OPENED), ==, 1);
+    last = initiator_new(rig);
+    g_assert_cmphex(initiator_login(last, NULL), ==, 0);
+    initiator_settle(last);
+    initiator_free(old);
+    initiator_free(again);
+    initiator_free(last);
     rig_free(rig);
 }
 
@@ -147,12 +260,44 @@ test_command_before_login(void)
 {
     Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
+    const RigEvent *event;
     guint8 bhs[PDU_BHS_SIZE];
 
     initiator_command(initiator, bhs, 0x80, (const guint8[6]){ 0 }, 6, 0);
     initiator_send(initiator, bhs, NULL, 0);
-    while (!initiator_is_closed(initiator))
-        (void)initiator_receive(initiator);
+    /* RFC 7143 4.2.4: at once, and without a word */
+    g_assert_true(initiator_is_closed(initiator));
+    rig_settle(rig);
+    event = rig_last_event(rig, ISCSI_EVENT_LOGIN_REFUSED);
+    g_assert_cmphex(event->status, ==, 0);
+    g_assert_cmpstr(event->reason, ==, "The first PDU is no Login Request");
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_OPENED), ==, 0);
+    g_assert_cmpuint(iscsi_service_n_logins(rig->service), ==, 0);
+    g_assert_cmpuint(iscsi_service_n_connections(rig->service), ==, 0);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+/* Once the login has begun it is told, and then it is over: RFC 7143 4.2.4 */
+static void
+test_command_during_login(void)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator = initiator_new(rig);
+    guint8 bhs[PDU_BHS_SIZE];
+
+    g_assert_cmphex(chap_peer_exchange(initiator, 0x00,
+                                       "InitiatorName=" RIG_INITIATOR "\nTargetName=" RIG_TARGET
+                                       "\nSessionType=Normal\nAuthMethod=None"),
+                    ==, 0);
+    initiator_command(initiator, bhs, 0x80, (const guint8[6]){ 0 }, 6, 0);
+    initiator_send(initiator, bhs, NULL, 0);
+    g_assert_true(initiator_receive_any(initiator));
+    g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_LOGIN_RESPONSE);
+    g_assert_cmphex(pdu_login_status(initiator->bhs), ==, 0x020b);
+    g_assert_cmpuint(initiator->data_size, ==, 0);
+    g_assert_true(initiator_is_closed(initiator));
+    g_assert_cmphex(rig_last_event(rig, ISCSI_EVENT_LOGIN_REFUSED)->status, ==, 0x020b);
     initiator_free(initiator);
     rig_free(rig);
 }
@@ -243,17 +388,50 @@ test_discovery(void)
     rig_free(rig);
 }
 
+/* RFC 7143 7.4.2.1: the same initiator port at the same portal has one discovery session */
+static void
+test_discovery_is_reinstated(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .n_workers = 2 });
+    Initiator *old = initiator_new(rig), *other = initiator_new(rig), *new = initiator_new(rig);
+    Initiator *normal = initiator_new(rig);
+
+    other->isid[5]++;
+    g_assert_cmphex(initiator_login_discovery(old), ==, 0);
+    g_assert_cmphex(initiator_login_discovery(other), ==, 0);
+    g_assert_cmphex(initiator_login(normal, NULL), ==, 0);
+    g_assert_cmphex(initiator_login_discovery(new), ==, 0);
+    g_assert_true(initiator_is_closed(old));
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    send_text(other, "SendTargets=All", 16);
+    g_assert_true(has_text(other, "TargetName=" RIG_TARGET));
+    send_text(new, "SendTargets=All", 16);
+    g_assert_true(has_text(new, "TargetName=" RIG_TARGET));
+    initiator_settle(normal);
+    initiator_free(old);
+    initiator_free(other);
+    initiator_free(new);
+    initiator_free(normal);
+    rig_free(rig);
+}
+
 static void
 test_discovery_hides(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .adjust = make_closed });
-    Initiator *initiator = initiator_new(rig);
+    void (*const adjust[])(IscsiTarget * target) = { make_closed, make_disabled, make_elsewhere };
 
-    g_assert_cmphex(initiator_login_discovery(initiator), ==, 0);
-    send_text(initiator, "SendTargets=All", 16);
-    g_assert_cmpuint(initiator->data_size, ==, 0);
-    initiator_free(initiator);
-    rig_free(rig);
+    for (gsize i = 0; i < G_N_ELEMENTS(adjust); i++) {
+        Rig *rig = rig_new(&(RigConfig){ .adjust = adjust[i] });
+        Initiator *initiator = initiator_new(rig);
+
+        g_assert_cmphex(initiator_login_discovery(initiator), ==, 0);
+        send_text(initiator, "SendTargets=All", 16);
+        g_assert_cmpuint(initiator->data_size, ==, 0);
+        send_text(initiator, "SendTargets=" RIG_TARGET, sizeof("SendTargets=" RIG_TARGET));
+        g_assert_cmpuint(initiator->data_size, ==, 0);
+        initiator_free(initiator);
+        rig_free(rig);
+    }
 }
 
 static void
@@ -544,10 +722,16 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/connection/login/login-limit", test_login_limit);
     g_test_add_func("/iscsi/connection/login/timeout", test_login_timeout);
     g_test_add_func("/iscsi/connection/login/command-before", test_command_before_login);
+    g_test_add_func("/iscsi/connection/login/command-during", test_command_during_login);
+    g_test_add_func("/iscsi/connection/login/changes-during", test_changes_during_login);
+    g_test_add_func("/iscsi/connection/login/redirect-of-a-group", test_redirect_of_a_group);
+    g_test_add_func("/iscsi/connection/login/reinstatement-is-given-up",
+                    test_reinstatement_is_given_up);
     g_test_add_func("/iscsi/connection/login/garbage", test_garbage);
     g_test_add_func("/iscsi/connection/login/unknown-session", test_unknown_session);
     g_test_add_func("/iscsi/connection/login/second-connection", test_second_connection);
     g_test_add_func("/iscsi/connection/text/discovery", test_discovery);
+    g_test_add_func("/iscsi/connection/text/discovery-is-reinstated", test_discovery_is_reinstated);
     g_test_add_func("/iscsi/connection/text/discovery-hides", test_discovery_hides);
     g_test_add_func("/iscsi/connection/text/normal-session", test_text_in_normal_session);
     g_test_add_func("/iscsi/connection/text/no-commands-in-discovery",

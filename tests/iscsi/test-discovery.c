@@ -248,6 +248,17 @@ test_link_local_of_another_link(Fixture *fixture, gconstpointer unused)
     EXPECT_TEXT(fixture, "TargetName=" DISK(2) "\0");
 }
 
+/* The tag is part of the address: RFC 7143 appendix C */
+static void
+test_address_in_two_groups(Fixture *fixture, gconstpointer unused)
+{
+    fixture->announces[1].address = fixture->announces[0].address;
+    fixture->n_targets = 1;
+    expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=All\0"));
+    EXPECT_TEXT(fixture, "TargetName=" DISK(1) "\0TargetAddress=192.0.2.1:3260,1\0"
+                                               "TargetAddress=192.0.2.1:3260,2\0");
+}
+
 static void
 test_wildcard_of_the_other_family(Fixture *fixture, gconstpointer unused)
 {
@@ -356,6 +367,40 @@ test_list_shrinks(Fixture *fixture, gconstpointer unused)
     g_free((gpointer)(gsize)fixture->targets[0].name);
 }
 
+/* It goes in the middle of its record: what follows is not told as its addresses */
+static void
+test_list_shrinks_inside_a_record(Fixture *fixture, gconstpointer unused)
+{
+    GString *text;
+    DiscoveryAction action;
+    guint n, gone;
+
+    for (guint i = 2; i < G_N_ELEMENTS(fixture->announces); i++) {
+        fixture->announces[i] = fixture->announces[1];
+        fixture->announces[i].tag = (guint16)(i + 1);
+    }
+    add_targets(fixture, 200);
+    for (guint i = 0; i < 200; i++)
+        fixture->targets[i].n_announces = 7;
+    action = RECEIVE(fixture, PDU_FINAL, "SendTargets=All\0");
+    g_assert_cmpint(action, ==, DISCOVERY_SEND);
+    g_assert_true(fixture->discovery.is_inside);
+    gone = (guint)g_ascii_strtoull(strrchr(fixture->discovery.cursor, ':') + 1, NULL, 10);
+    g_assert_cmpuint(gone, <, 199);
+    while (!text_writer_is_empty(&fixture->discovery.writer))
+        action = go_on(fixture, PDU_FINAL);
+    free_targets(fixture, 199);
+    fixture->targets[0] = fixture->targets[199];
+    fixture->n_targets = 1;
+
+    text = collect(fixture, go_on(fixture, PDU_FINAL), &n);
+    g_assert_true(g_str_has_prefix(text->str, "TargetName=iqn.2026-11.org.example:199"));
+    g_assert_cmpint(action, ==, DISCOVERY_SEND);
+
+    g_string_free(text, TRUE);
+    g_free((gpointer)(gsize)fixture->targets[0].name);
+}
+
 static void
 test_text_across_requests(Fixture *fixture, gconstpointer unused)
 {
@@ -384,6 +429,14 @@ test_unknown_tag(Fixture *fixture, gconstpointer unused)
     put_be32(fixture->bhs + 20, 1);
     expect_reject(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=All\0"),
                   PDU_REJECT_INVALID_FIELD);
+}
+
+static void
+test_wrong_tag(Fixture *fixture, gconstpointer unused)
+{
+    g_assert_cmpint(RECEIVE(fixture, 0, "SendTargets=All\0"), ==, DISCOVERY_SEND);
+    put_be32(fixture->bhs + 20, pdu_ttt(fixture->discovery.response) + 1);
+    expect_reject(fixture, receive(fixture, PDU_FINAL, "", 0), PDU_REJECT_INVALID_FIELD);
 }
 
 static void
@@ -496,10 +549,13 @@ main(int argc, char **argv)
     ADD("address-twice", test_address_twice);
     ADD("long-list", test_long_list);
     ADD("list-shrinks", test_list_shrinks);
+    ADD("list-shrinks-inside-a-record", test_list_shrinks_inside_a_record);
     ADD("text-across-requests", test_text_across_requests);
     ADD("not-final", test_not_final);
     ADD("unknown-tag", test_unknown_tag);
+    ADD("wrong-tag", test_wrong_tag);
     ADD("other-task", test_other_task);
+    ADD("address-in-two-groups", test_address_in_two_groups);
     ADD("new-exchange-ends-the-old", test_new_exchange_ends_the_old);
     ADD("text-during-answer", test_text_during_answer);
     ADD("twice", test_twice);

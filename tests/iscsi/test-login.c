@@ -205,6 +205,9 @@ test_alias(Fixture *fixture, gconstpointer unused)
     g_assert_cmpint(RECEIVE(fixture, SECURITY, NAMES "InitiatorAlias=a host\0"), ==, LOGIN_SEND);
     g_assert_cmpstr(answer(fixture, "TargetAlias"), ==, "a disk");
     g_assert_cmpstr(fixture->login.initiator_alias, ==, "a host");
+    login_init(&fixture->login, &fixture->policy);
+    g_assert_cmpint(RECEIVE(fixture, SECURITY, NAMES "InitiatorAlias=a\xffhost\0"), ==, LOGIN_SEND);
+    g_assert_cmpstr(fixture->login.initiator_alias, ==, ""); /* not UTF-8: not shown */
 }
 
 static void
@@ -219,6 +222,25 @@ test_discovery(Fixture *fixture, gconstpointer unused)
     g_assert_cmpint(claim(fixture), ==, LOGIN_DONE);
     g_assert_null(answer(fixture, "TargetPortalGroupTag"));
     g_assert_cmpstr(answer(fixture, "InitialR2T"), ==, "Irrelevant");
+}
+
+/* RFC 7143 6.3.1, 13.9: who names a target hears the tag, in any session; no target is looked up */
+static void
+test_named_discovery(Fixture *fixture, gconstpointer unused)
+{
+    fixture->policy.tag = 9;
+    g_strlcpy(fixture->target.alias, "a disk", sizeof fixture->target.alias);
+    g_assert_cmpint(RECEIVE(fixture, OPERATE,
+                            "InitiatorName=" INITIATOR "\0SessionType=Discovery\0"
+                            "TargetName=iqn.2026-11.org.example:NO\0"),
+                    ==, LOGIN_SEND);
+    g_assert_cmpstr(answer(fixture, "TargetPortalGroupTag"), ==, "9");
+    g_assert_null(answer(fixture, "TargetAlias"));
+    g_assert_cmpstr(fixture->login.target_name, ==, "");
+    g_assert_cmpstr(fixture->login.discovered_name, ==, "iqn.2026-11.org.example:no");
+    g_assert_cmpuint(fixture->n_lookups, ==, 0);
+    g_assert_cmpint(RECEIVE(fixture, OPERATE, NOTHING), ==, LOGIN_SEND);
+    g_assert_null(answer(fixture, "TargetPortalGroupTag"));
 }
 
 static void
@@ -253,12 +275,14 @@ test_joined_numbers(Fixture *fixture, gconstpointer unused)
 {
     LoginClaim joined = { .tsih = 9, .joined = TRUE, .exp_cmd_sn = 1000, .max_cmd_sn = 1063 };
 
+    g_strlcpy(fixture->target.alias, "a disk", sizeof fixture->target.alias);
     put_be16(fixture->bhs + 14, 9);
     g_assert_cmpint(RECEIVE(fixture, T | OPERATE | TO_FULL, NAMES "MaxBurstLength=4096\0"), ==,
                     LOGIN_CLAIM);
     g_assert_true(fixture->login.joins);
     g_assert_cmpint(login_claimed(&fixture->login, &joined), ==, LOGIN_DONE);
-    g_assert_null(answer(fixture, "TargetPortalGroupTag"));
+    g_assert_cmpstr(answer(fixture, "TargetPortalGroupTag"), ==, "7");
+    g_assert_null(answer(fixture, "TargetAlias")); /* of the session, which has begun before */
     g_assert_cmpstr(answer(fixture, "MaxBurstLength"), ==, "Reject");
     g_assert_cmpuint(pdu_exp_cmd_sn(fixture->login.response), ==, 1000);
     g_assert_cmpuint(pdu_max_cmd_sn(fixture->login.response), ==, 1063);
@@ -331,6 +355,9 @@ test_text_during_answer(Fixture *fixture, gconstpointer unused)
 {
     g_assert_cmpint(receive_long(fixture), ==, LOGIN_SEND);
     expect_refused(fixture, RECEIVE(fixture, OPERATE, "X-a=b\0"), LOGIN_STATUS_INITIATOR_ERROR);
+    login_init(&fixture->login, &fixture->policy);
+    g_assert_cmpint(receive_long(fixture), ==, LOGIN_SEND);
+    expect_refused(fixture, RECEIVE(fixture, C | OPERATE, NOTHING), LOGIN_STATUS_INITIATOR_ERROR);
 }
 
 static void
@@ -545,7 +572,10 @@ static void
 test_chap_key_without_method(Fixture *fixture, gconstpointer unused)
 {
     expect_refused(fixture, RECEIVE(fixture, SECURITY, NAMES "CHAP_N=root\0"),
-                   LOGIN_STATUS_AUTHENTICATION_FAILURE);
+                   LOGIN_STATUS_INITIATOR_ERROR);
+    login_init(&fixture->login, &fixture->policy);
+    expect_refused(fixture, RECEIVE(fixture, SECURITY, NAMES "AuthMethod=None\0CHAP_N=root\0"),
+                   LOGIN_STATUS_INITIATOR_ERROR);
 }
 
 static void
@@ -758,6 +788,7 @@ main(int argc, char **argv)
     ADD("slow", test_slow);
     ADD("alias", test_alias);
     ADD("discovery", test_discovery);
+    ADD("named-discovery", test_named_discovery);
     ADD("names-are-normalized", test_names_are_normalized);
     ADD("numbers", test_numbers);
     ADD("joined-numbers", test_joined_numbers);

@@ -74,12 +74,10 @@ static void
 test_minimum(Fixture *fixture, gconstpointer unused)
 {
     expect(fixture, "MaxBurstLength", "16776192", "1048576");
-    expect(fixture, "MaxOutstandingR2T", "1", "1");
     expect(fixture, "MaxConnections", "8", "4");
     expect(fixture, "ErrorRecoveryLevel", "2", "0");
     expect(fixture, "DefaultTime2Retain", "0", "0");
     g_assert_cmpuint(fixture->negotiation.params.max_burst_length, ==, 1048576);
-    g_assert_cmpuint(fixture->negotiation.params.max_outstanding_r2t, ==, 1);
     g_assert_cmpuint(fixture->negotiation.params.error_recovery_level, ==, 0);
     g_assert_cmpuint(fixture->negotiation.params.default_time2retain, ==, 0);
 }
@@ -215,6 +213,16 @@ test_first_burst_below_max_burst(Fixture *fixture, gconstpointer unused)
 }
 
 static void
+test_first_burst_below_ours(Fixture *fixture, gconstpointer unused)
+{
+    fixture->local.first_burst_length = 8192;
+    g_assert_cmpint(receive(fixture, "FirstBurstLength", "65536"), ==, NEGOTIATE_OK);
+    end(fixture);
+    g_assert_cmpstr(answer(fixture, "FirstBurstLength"), ==, "8192");
+    g_assert_cmpuint(fixture->negotiation.params.first_burst_length, ==, 8192);
+}
+
+static void
 test_first_burst_not_offered(Fixture *fixture, gconstpointer unused)
 {
     expect(fixture, "MaxBurstLength", "4096", "4096");
@@ -231,6 +239,55 @@ test_first_burst_irrelevant(Fixture *fixture, gconstpointer unused)
     expect(fixture, "ImmediateData", "No", "No");
     end(fixture);
     g_assert_cmpstr(answer(fixture, "FirstBurstLength"), ==, "Irrelevant");
+}
+
+static void
+test_outstanding_r2t(void)
+{
+    static const struct {
+        const char *level; /* ErrorRecoveryLevel, NULL: not offered */
+        const char *offer;
+        const char *answer;
+        guint32 result;
+    } cases[] = {
+        { NULL, "1", "1", 1 }, { NULL, "4", "4", 4 },     { NULL, "65535", "16", 16 },
+        { "0", "4", "4", 4 },  { "1", "4", "1", 1 },      { "2", "65535", "1", 1 },
+        { "2", "1", "1", 1 },  { "2", "0", "Reject", 1 }, { "1", NULL, NULL, 1 },
+        { "3", "4", "4", 4 },
+    };
+
+    /* RFC 7143 13.19: with recovery, sequences that are in order are asked for one by one */
+    for (gsize i = 0; i < G_N_ELEMENTS(cases) * 2; i++) {
+        const char *level = cases[i / 2].level, *offer = cases[i / 2].offer;
+        gboolean comes_first = i % 2 != 0;
+        Fixture fixture;
+
+        set_up(&fixture, NULL);
+        fixture.local.error_recovery_level = 2;
+        if (level != NULL && comes_first)
+            (void)receive(&fixture, "ErrorRecoveryLevel", level);
+        if (offer != NULL)
+            g_assert_cmpint(receive(&fixture, "MaxOutstandingR2T", offer), ==, NEGOTIATE_OK);
+        if (level != NULL && !comes_first)
+            (void)receive(&fixture, "ErrorRecoveryLevel", level);
+        end(&fixture);
+        g_assert_cmpstr(answer(&fixture, "MaxOutstandingR2T"), ==, cases[i / 2].answer);
+        g_assert_cmpuint(fixture.negotiation.params.max_outstanding_r2t, ==, cases[i / 2].result);
+    }
+}
+
+/* What was agreed on already cannot be taken back, and need not be used */
+static void
+test_outstanding_r2t_before_recovery(Fixture *fixture, gconstpointer unused)
+{
+    fixture->local.error_recovery_level = 1;
+    g_assert_cmpint(receive(fixture, "MaxOutstandingR2T", "4"), ==, NEGOTIATE_OK);
+    end(fixture);
+    g_assert_cmpstr(answer(fixture, "MaxOutstandingR2T"), ==, "4");
+    g_assert_cmpuint(fixture->negotiation.params.max_outstanding_r2t, ==, 4);
+    expect(fixture, "ErrorRecoveryLevel", "2", "1");
+    end(fixture);
+    g_assert_cmpuint(fixture->negotiation.params.max_outstanding_r2t, ==, 1);
 }
 
 static void
@@ -333,11 +390,15 @@ test_joining(Fixture *fixture, gconstpointer unused)
     iscsi_params_init_rfc(&session);
     session.max_burst_length = 4096;
     session.header_digest = ISCSI_DIGEST_CRC32C;
+    session.max_xmit_data_segment_length = 512;
+    session.max_recv_data_segment_length = 512;
     begin(fixture, ISCSI_SESSION_NORMAL, &session);
     expect(fixture, "MaxBurstLength", "65536", "Reject");
     expect(fixture, "DataDigest", "CRC32C", "CRC32C");
     g_assert_cmpuint(fixture->negotiation.params.max_burst_length, ==, 4096);
     g_assert_cmpuint(fixture->negotiation.params.header_digest, ==, ISCSI_DIGEST_NONE);
+    g_assert_cmpuint(fixture->negotiation.params.max_xmit_data_segment_length, ==, 8192);
+    g_assert_cmpuint(fixture->negotiation.params.max_recv_data_segment_length, ==, 8192);
 }
 
 static void
@@ -409,6 +470,18 @@ test_full_feature_asked(Fixture *fixture, gconstpointer unused)
     g_assert_true(text_writer_is_empty(&fixture->writer));
 }
 
+/* RFC 7143 appendix C: in the answer to SendTargets no other keys are expected */
+static void
+test_full_feature_asked_for_targets(Fixture *fixture, gconstpointer unused)
+{
+    begin_full_feature(fixture, 4096);
+    fixture->negotiation.is_asked = TRUE;
+    fixture->negotiation.received |= (guint64)1 << KEY_SEND_TARGETS;
+    end(fixture);
+    g_assert_true(text_writer_is_empty(&fixture->writer));
+    g_assert_cmpuint(fixture->negotiation.params.max_recv_data_segment_length, ==, 4096);
+}
+
 static void
 test_answers_too_long(Fixture *fixture, gconstpointer unused)
 {
@@ -437,8 +510,11 @@ main(int argc, char **argv)
     ADD("declares-once", test_declares_once);
     ADD("declares-in-operational-stage", test_declares_in_operational_stage);
     ADD("first-burst-below-max-burst", test_first_burst_below_max_burst);
+    ADD("first-burst-below-ours", test_first_burst_below_ours);
     ADD("first-burst-not-offered", test_first_burst_not_offered);
     ADD("first-burst-irrelevant", test_first_burst_irrelevant);
+    g_test_add_func("/iscsi/negotiate/outstanding-r2t", test_outstanding_r2t);
+    ADD("outstanding-r2t-before-recovery", test_outstanding_r2t_before_recovery);
     ADD("unknown", test_unknown);
     ADD("answers-are-not-answered", test_answers_are_not_answered);
     ADD("repeated", test_repeated);
@@ -451,6 +527,7 @@ main(int argc, char **argv)
     ADD("full-feature", test_full_feature);
     ADD("full-feature-declares", test_full_feature_declares);
     ADD("full-feature-asked", test_full_feature_asked);
+    ADD("full-feature-asked-for-targets", test_full_feature_asked_for_targets);
     ADD("answers-too-long", test_answers_too_long);
 
     return g_test_run();

@@ -94,6 +94,7 @@ claim_deinit(TestClaim *test)
 {
     g_free(test->claim.initiator_name);
     g_free(test->claim.target_name);
+    g_free(test->claim.discovered);
 }
 
 static void
@@ -279,6 +280,31 @@ test_tsih_is_not_reused_soon(void)
     bed_deinit(&bed);
 }
 
+/* Not at all while a session has it */
+static void
+test_tsih_in_use_is_left_out(void)
+{
+    Bed bed;
+    TestClaim old;
+
+    bed_init(&bed, 10);
+    claim_init(&bed, &old, "iqn.old", 1);
+    registry_claim(&old.claim);
+    bed_turn(&bed);
+    for (guint i = 0; i < 70000; i++) {
+        TestClaim claim;
+
+        claim_init(&bed, &claim, "iqn.a", 1);
+        registry_claim(&claim.claim);
+        bed_turn(&bed);
+        g_assert_cmpuint(claim.claim.tsih, !=, old.claim.tsih);
+        g_assert_cmpuint(claim.claim.tsih, !=, 0);
+        release(&bed, &claim);
+    }
+    release(&bed, &old);
+    bed_deinit(&bed);
+}
+
 static void
 test_unknown_tsih(void)
 {
@@ -325,6 +351,36 @@ test_known_tsih(void)
     bed_deinit(&bed);
 }
 
+/* All of the nexus must fit, not the number alone: RFC 7143 6.3.1 */
+static void
+test_known_tsih_of_another_nexus(void)
+{
+    Bed bed;
+    TestClaim a, others[5];
+
+    bed_init(&bed, 10);
+    claim_init(&bed, &a, "iqn.a", 1);
+    registry_claim(&a.claim);
+    bed_turn(&bed);
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++)
+        claim_init(&bed, &others[i], "iqn.a", 1);
+    others[0].claim.isid[5]++;
+    others[1].claim.tag++;
+    others[2].claim.target_name[4]++;
+    others[3].claim.initiator_name[4]++;
+    g_clear_pointer(&others[4].claim.target_name, g_free);
+    others[4].claim.type = ISCSI_SESSION_DISCOVERY;
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        others[i].claim.requested_tsih = a.claim.tsih;
+        registry_claim(&others[i].claim);
+        bed_turn(&bed);
+        g_assert_cmphex(others[i].claim.status, ==, LOGIN_STATUS_NO_SESSION);
+        claim_deinit(&others[i]);
+    }
+    release(&bed, &a);
+    bed_deinit(&bed);
+}
+
 /* A session that ends for a new one is not joined any more */
 static void
 test_evicted_is_not_joined(void)
@@ -351,24 +407,61 @@ test_evicted_is_not_joined(void)
 }
 
 static void
+claim_init_discovery(Bed *bed, TestClaim *test, guint8 isid, const char *discovered)
+{
+    claim_init(bed, test, "iqn.a", isid);
+    g_clear_pointer(&test->claim.target_name, g_free);
+    test->claim.type = ISCSI_SESSION_DISCOVERY;
+    test->claim.discovered = g_strdup(discovered);
+}
+
+/* From those of other portals, ports and names, and from normal ones: RFC 7143 7.4.2 */
+static void
 test_discovery_sessions_are_apart(void)
 {
     Bed bed;
-    TestClaim a, b;
+    TestClaim claims[5];
 
     bed_init(&bed, 10);
-    claim_init(&bed, &a, "iqn.a", 1);
-    claim_init(&bed, &b, "iqn.a", 1);
-    g_clear_pointer(&a.claim.target_name, g_free);
-    g_clear_pointer(&b.claim.target_name, g_free);
-    a.claim.type = b.claim.type = ISCSI_SESSION_DISCOVERY;
-    registry_claim(&a.claim);
-    registry_claim(&b.claim);
+    claim_init_discovery(&bed, &claims[0], 1, "192.0.2.1:3260");
+    claim_init_discovery(&bed, &claims[1], 1, "192.0.2.2:3260");
+    claim_init_discovery(&bed, &claims[2], 2, "192.0.2.1:3260");
+    claim_init_discovery(&bed, &claims[3], 1, "iqn.t");
+    claim_init(&bed, &claims[4], "iqn.a", 1);
+    for (guint i = 0; i < G_N_ELEMENTS(claims); i++) {
+        registry_claim(&claims[i].claim);
+        bed_turn(&bed);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(claims); i++) {
+        g_assert_cmpuint(claims[i].n_claimed, ==, 1);
+        g_assert_cmphex(claims[i].claim.status, ==, 0);
+        g_assert_cmpuint(claims[i].n_evicted, ==, 0);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(claims); i++)
+        release(&bed, &claims[i]);
+    bed_deinit(&bed);
+}
+
+/* RFC 7143 7.4.2.1: an initiator port has one at an address; the limit is not its concern */
+static void
+test_discovery_is_reinstated(void)
+{
+    Bed bed;
+    TestClaim old, new;
+
+    bed_init(&bed, 1);
+    claim_init_discovery(&bed, &old, 1, "192.0.2.1:3260");
+    claim_init_discovery(&bed, &new, 1, "192.0.2.1:3260");
+    registry_claim(&old.claim);
     bed_turn(&bed);
-    g_assert_cmpuint(a.n_claimed + b.n_claimed, ==, 2);
-    g_assert_cmpuint(a.n_evicted + b.n_evicted, ==, 0);
-    release(&bed, &a);
-    release(&bed, &b);
+    registry_claim(&new.claim);
+    bed_turn(&bed);
+    g_assert_cmpuint(old.n_evicted, ==, 1);
+    g_assert_cmpuint(new.n_claimed, ==, 0);
+    release(&bed, &old);
+    g_assert_cmpuint(new.n_claimed, ==, 1);
+    g_assert_cmphex(new.claim.status, ==, 0);
+    release(&bed, &new);
     bed_deinit(&bed);
 }
 
@@ -385,10 +478,14 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/registry/session-limit", test_session_limit);
     g_test_add_func("/iscsi/registry/target-limit", test_target_limit);
     g_test_add_func("/iscsi/registry/tsih-is-not-reused-soon", test_tsih_is_not_reused_soon);
+    g_test_add_func("/iscsi/registry/tsih-in-use-is-left-out", test_tsih_in_use_is_left_out);
     g_test_add_func("/iscsi/registry/unknown-tsih", test_unknown_tsih);
     g_test_add_func("/iscsi/registry/known-tsih", test_known_tsih);
+    g_test_add_func("/iscsi/registry/known-tsih-of-another-nexus",
+                    test_known_tsih_of_another_nexus);
     g_test_add_func("/iscsi/registry/evicted-is-not-joined", test_evicted_is_not_joined);
     g_test_add_func("/iscsi/registry/discovery-sessions-are-apart",
                     test_discovery_sessions_are_apart);
+    g_test_add_func("/iscsi/registry/discovery-is-reinstated", test_discovery_is_reinstated);
     return g_test_run();
 }

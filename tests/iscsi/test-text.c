@@ -315,6 +315,22 @@ test_binary_broken(void)
         g_assert_false(text_parse_binary(texts[i], buffer, sizeof buffer, &size));
 }
 
+/* Nothing is written behind the end */
+static void
+test_binary_too_long(void)
+{
+    static const char *const texts[] = { "0x01020304", "0x1020304", "0bAQIDBA==", "0bAQIDBAUG" };
+    guint8 buffer[4] = { 0, 0, 0, 0xa5 };
+    gsize size;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_assert_false(text_parse_binary(texts[i], buffer, 3, &size));
+        g_assert_cmphex(buffer[3], ==, 0xa5);
+    }
+    g_assert_true(text_parse_binary("0bAQID", buffer, 3, &size));
+    g_assert_cmpuint(size, ==, 3);
+}
+
 static void
 test_format_hex(void)
 {
@@ -372,6 +388,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/text/value/range", test_range);
     g_test_add_func("/iscsi/text/value/binary", test_binary);
     g_test_add_func("/iscsi/text/value/binary-broken", test_binary_broken);
+    g_test_add_func("/iscsi/text/value/binary-too-long", test_binary_too_long);
     g_test_add_func("/iscsi/text/value/format-hex", test_format_hex);
     g_test_add_func("/iscsi/text/value/list", test_list);
 
