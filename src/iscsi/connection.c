@@ -401,8 +401,12 @@ connection_begin_text(Connection *connection)
 void
 connection_pong(Connection *connection, const guint8 *bhs)
 {
-    if (connection->is_pinged && pdu_ttt(bhs) == connection->ping_ttt)
-        connection->is_pinged = FALSE;
+    if (!connection->is_pinged || pdu_ttt(bhs) != connection->ping_ttt)
+        return;
+
+    connection->is_pinged = FALSE;
+    if (connection->tx.is_ping_last)
+        connection->tx.proof_sn = connection->exp_stat_sn;
 }
 
 void
@@ -445,6 +449,7 @@ connection_ping(Connection *connection)
     connection->is_pinged = TRUE;
     connection->pinged_at = now_of(connection);
     connection->tx.wants_ping = TRUE;
+    connection->tx.is_ping_new = TRUE;
     tx_schedule(connection);
     start_timer(connection, nop_timeout(connection));
 }
@@ -651,7 +656,6 @@ connection_new(Server *server, int fd, guint16 tag, guint32 portal_id, const Add
     list_init(&connection->session_link);
     list_init(&connection->link);
     list_init(&connection->tx.queue);
-    list_init(&connection->tx.held);
     recovery_init(connection);
     watch_init(&connection->watch, on_ready);
     deferred_init(&connection->flush, on_flush);

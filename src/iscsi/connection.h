@@ -8,6 +8,7 @@
 #include "iscsi/async.h"
 #include "iscsi/discovery.h"
 #include "iscsi/login.h"
+#include "iscsi/pace.h"
 #include "iscsi/param.h"
 #include "iscsi/recovery.h"
 #include "iscsi/registry.h"
@@ -79,6 +80,10 @@ struct Connection {
     Tx tx;
     Async async;
     Recovery recovery;
+    Pace taken; /* while buffers are short: see pressure.c */
+    Pace given;
+    gint64 behind_since; /* if is_slow */
+    gboolean is_slow;
 
     /* target's pings */
     gint64 received_at;

@@ -14,8 +14,10 @@
  * The buffer of the last segment stays until the status is acknowledged. The
  * others are asked for by the A bit (RFC 7143 11.7.2): the segment ends its
  * sequence, and the next one is read when the DataACK has come. An initiator
- * may ignore the bit (11.16.2), so the wait has an end; then the session is not
- * asked any more, and a SNACK for such data is rejected and ends its command
+ * may ignore the bit (11.16.2), so the wait has an end, which is near for one
+ * that has shown no sign of recovery in the session: neither a DataACK nor a
+ * SNACK for data. It costs such a session one pause, after which it is not asked
+ * any more; a SNACK for data that is gone is rejected and ends its command
  * (RFC 7143 7.8).
  */
 
@@ -27,10 +29,11 @@
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
 
-/* How long a DataACK is waited for */
-#define DATA_ACK_USEC (10 * USEC_PER_SEC)
+/* How long a DataACK is waited for, from who may not send any and from who recovers */
+#define FIRST_ACK_USEC (2 * USEC_PER_SEC)
+#define DATA_ACK_USEC  (10 * USEC_PER_SEC)
 
-/* After so many in vain no more are waited for */
+/* After so many in vain no more are waited for; the first of a session counts for all */
 #define IGNORED_ACKS_MAX 2
 
 static gint64
@@ -323,6 +326,7 @@ datain_resend(Task *task, guint32 first, guint32 n)
         in->again_end = MAX(in->again_end, end);
     }
     in->asked_at = now_of(task);
+    task->session->recovers_data = TRUE;
     task->is_resending = TRUE;
     tx_queue(task);
     return PDU_REJECT_NONE;
@@ -385,8 +389,10 @@ datain_acknowledge(Task *task, guint32 ttt, guint32 data_sn)
     TaskDataIn *in = &task->command.in;
 
     /* Late, perhaps, but it does answer */
-    if (ttt == in->ack_ttt)
+    if (ttt == in->ack_ttt) {
         task->session->n_ignored_acks = 0;
+        task->session->recovers_data = TRUE;
+    }
     if (!in->has_asked || ttt != in->ack_ttt || data_sn != in->next.data_sn)
         return PDU_REJECT_DATA_ACK;
 
@@ -450,13 +456,18 @@ gboolean
 datain_check(Task *task)
 {
     TaskDataIn *in = &task->command.in;
+    Session *session = task->session;
+    gint64 wait = session->recovers_data ? DATA_ACK_USEC : FIRST_ACK_USEC;
 
     if (!in->has_asked)
         return FALSE;
-    if (task->n_slots != 0 || now_of(task) - in->asked_at < DATA_ACK_USEC)
+    /* What has not left cannot be acknowledged */
+    if (task->n_slots != 0)
+        in->asked_at = now_of(task);
+    if (now_of(task) - in->asked_at < wait)
         return TRUE;
 
-    task->session->n_ignored_acks++;
+    session->n_ignored_acks += session->recovers_data ? 1 : IGNORED_ACKS_MAX;
     release_segment(task);
     return FALSE;
 }

@@ -20,12 +20,21 @@
  *
  * Above error recovery level 0 a Data-Out that is lost (a digest error, a gap in
  * DataSN, or nothing comes for a while) does not end the command. What came
- * before it counts, what still comes of the sequence is thrown away, and when
- * the sequence has ended the rest is asked for by a recovery R2T (RFC 7143 7.8,
- * 7.9, 11.8); of an unsolicited sequence, by the R2Ts for what did not come. An
+ * before it counts, and so does the last run without a gap behind it if it goes
+ * on to the end of the sequence; what is missing between the two is asked for by
+ * a recovery R2T (RFC 7143 7.8, 7.9, 11.8, D.2.3). Of an unsolicited sequence all
+ * that comes behind a gap is thrown away, and R2Ts ask for what did not come. An
  * R2T that nobody answers may itself have been lost: it is sent once more as it
  * was, which an initiator that has it ignores (7.9), before another takes its
- * place.
+ * place. From the third timeout on a copy follows at once.
+ *
+ * This comes to an end when not more than every second PDU is lost. Of a sequence
+ * the first or the last PDU arrives, which makes the next one shorter, unless
+ * both are lost; then the one after it begins with a PDU that is not. Of two
+ * copies of an R2T one arrives. What makes no progress all the same, for
+ * TRIES_MAX recovery R2Ts or TIMEOUTS_MAX timeouts, ends the connection: the
+ * initiator has not ended its sequences, so the command cannot be answered (7.8),
+ * and connection or session recovery take over (7.1.4).
  */
 
 #include "iscsi/dataseq.h"
@@ -43,8 +52,9 @@
 /* The same while other data comes on the connection */
 #define BUSY_SEQUENCE_USEC (20 * USEC_PER_SEC)
 
-/* How often it is asked for before the command is given up */
+/* How often it is asked for, with and without an answer, before the connection is given up */
 #define TIMEOUTS_MAX 8
+#define TRIES_MAX    16
 
 static gboolean
 has_recovery(const Task *task)
@@ -126,6 +136,7 @@ reserve(Task *task)
     }
     if (!scsi_command_reserve(command)) {
         server_post_limit(session->server, session, ISCSI_LIMIT_BYTES);
+        pressure_refused(session->server);
         out->is_refused = TRUE;
         return;
     }
@@ -173,6 +184,7 @@ dataseq_command_header(Task *task, Rx *rx)
     part->early_data =
         pool_take(task->connection->server->worker->pool, MIN(rx->data_size, POOL_BUFFER_MAX));
     if (part->early_data == NULL) {
+        pressure_refused(task->session->server);
         part->out.is_refused = TRUE;
         return;
     }
@@ -181,13 +193,23 @@ dataseq_command_header(Task *task, Rx *rx)
     rx->data_keep = part->early_size;
 }
 
-/* Nothing of a command that was aborted is under way any more */
+gboolean
+dataseq_is_fast_abort(const Task *task)
+{
+    return task->session->params.task_reporting == ISCSI_TASK_REPORTING_FAST_ABORT;
+}
+
+/*
+ * Nothing of a command that was aborted is under way any more. With FastAbort the initiator does not
+ * send what it was asked for.
+ */
 static gboolean
 is_drained(const Task *task)
 {
     const TaskDataOut *out = &task->command.out;
 
-    return out->n_r2ts == 0 && !out->unsolicited_open && task->is_delivered;
+    return task->is_delivered &&
+           (dataseq_is_fast_abort(task) || (out->n_r2ts == 0 && !out->unsolicited_open));
 }
 
 void
@@ -288,7 +310,8 @@ encode_r2t(Task *task, TaskR2t *r2t, guint8 *bhs)
     if (!r2t->is_sent)
         r2t->r2t_sn = task->command.out.r2t_sn++;
     r2t->is_sent = TRUE;
-    r2t->resends = FALSE;
+    r2t->resends = r2t->is_doubled;
+    r2t->is_doubled = FALSE;
     pdu_encode_r2t(bhs, task->itt, pdu_lun(task->bhs), r2t->ttt, r2t->r2t_sn, r2t->offset,
                    r2t->length);
 }
@@ -388,6 +411,22 @@ unsolicited_header(Task *task, Rx *rx)
         place(task, rx, offset, reserved_size(task));
 }
 
+/* It goes on where the sequence has its first gap */
+static gboolean
+fills_gap(const TaskR2t *r2t, const Rx *rx)
+{
+    return pdu_data_sn(rx->bhs) == r2t->data_sn &&
+           pdu_data_offset(rx->bhs) == r2t->offset + r2t->received;
+}
+
+static gboolean
+is_behind_gap(const TaskR2t *r2t, const Rx *rx)
+{
+    guint32 offset = pdu_data_offset(rx->bhs), end = r2t->offset + r2t->length;
+
+    return offset >= r2t->offset + r2t->received && offset <= end && rx->data_size <= end - offset;
+}
+
 static void
 solicited_header(Task *task, Rx *rx)
 {
@@ -397,8 +436,11 @@ solicited_header(Task *task, Rx *rx)
 
     if (pdu_data_sn(rx->bhs) != r2t->data_sn && has_recovery(task))
         r2t->is_broken = TRUE;
-    if (r2t->is_broken)
+    if (r2t->is_broken) {
+        if (!out->has_failed && is_behind_gap(r2t, rx))
+            place(task, rx, offset, (guint64)r2t->offset + r2t->length);
         return;
+    }
 
     if (pdu_data_sn(rx->bhs) != r2t->data_sn) {
         task_command_set_failure(task, SENSE_PROTOCOL_CRC_ERROR);
@@ -502,10 +544,35 @@ unsolicited_complete(Task *task, const Rx *rx)
     end_unsolicited(task);
 }
 
+/* What is missing of @r2t: up to the run that goes on to its end */
+static guint32
+missing(const TaskR2t *r2t)
+{
+    guint32 end = r2t->offset + r2t->length;
+
+    if (r2t->tail_size != 0 && r2t->tail + r2t->tail_size == end)
+        end = r2t->tail;
+    return end - r2t->offset - r2t->received;
+}
+
+static void
+count_try(TaskDataOut *out)
+{
+    if (++out->n_tries > TRIES_MAX)
+        out->is_lost = TRUE;
+}
+
 /* What has not come of @r2t is asked for by another one, RFC 7143 11.8 */
 static void
 recover(Task *task, TaskR2t *r2t)
 {
+    TaskDataOut *out = &task->command.out;
+    guint32 length = missing(r2t);
+
+    if (length < r2t->length)
+        out->n_tries = 0;
+    count_try(out);
+
     r2t->old_ttt = r2t->ttt;
     r2t->old_sn = r2t->r2t_sn;
     r2t->old_offset = r2t->offset;
@@ -515,39 +582,69 @@ recover(Task *task, TaskR2t *r2t)
 
     r2t->ttt = dataseq_make_ttt(task);
     r2t->offset += r2t->received;
-    r2t->length -= r2t->received;
+    r2t->length = length;
     r2t->received = 0;
     r2t->data_sn = 0;
+    r2t->tail_size = 0;
     r2t->is_sent = FALSE;
     r2t->is_broken = FALSE;
+    r2t->is_doubled = FALSE;
     r2t->resends = FALSE;
     if (task->connection != NULL)
         tx_queue(task);
 }
 
+/* A Data-Out of a sequence that has a gap */
 static void
-solicited_complete(Task *task, Rx *rx)
+take_behind_gap(TaskR2t *r2t, const Rx *rx)
+{
+    guint32 sn = pdu_data_sn(rx->bhs), offset = pdu_data_offset(rx->bhs);
+
+    if (fills_gap(r2t, rx)) {
+        r2t->data_sn++;
+        r2t->received += (guint32)rx->data_size;
+    } else {
+        if (sn != r2t->tail_sn || offset != r2t->tail + r2t->tail_size || r2t->tail_size == 0) {
+            r2t->tail = offset;
+            r2t->tail_size = 0;
+        }
+        r2t->tail_size += (guint32)rx->data_size;
+        r2t->tail_sn = sn + 1;
+    }
+
+    /* It came late, and there is no gap any more; an initiator may let the two overlap */
+    if (r2t->tail_size != 0 && r2t->tail <= r2t->offset + r2t->received) {
+        r2t->received = MAX(r2t->received, r2t->tail + r2t->tail_size - r2t->offset);
+        r2t->data_sn = r2t->tail_sn;
+        r2t->tail_size = 0;
+        r2t->is_broken = FALSE;
+    }
+}
+
+static void
+solicited_complete(Task *task, Rx *rx, gboolean digest_error)
 {
     TaskDataOut *out = &task->command.out;
     TaskR2t *r2t = rx->r2t;
     gboolean is_full;
 
-    if (r2t->is_broken) {
-        if (!pdu_is_final(rx->bhs))
-            return;
-        if (!out->has_failed) {
-            recover(task, r2t);
-            return;
-        }
-    } else {
+    if (!r2t->is_broken) {
         r2t->data_sn++;
         r2t->received += (guint32)MIN(rx->data_size, r2t->length - r2t->received);
+    } else if (!digest_error && !out->has_failed && is_behind_gap(r2t, rx)) {
+        take_behind_gap(r2t, rx);
     }
     is_full = r2t->received == r2t->length;
     if (!pdu_is_final(rx->bhs) && !(is_full && !out->has_failed))
         return;
 
-    if (!is_full)
+    if (r2t->is_broken && !is_full && !out->has_failed) {
+        recover(task, r2t);
+        return;
+    }
+    if (is_full)
+        out->n_tries = 0;
+    else
         task_command_set_failure(task, SENSE_NOT_ENOUGH_UNSOLICITED_DATA);
     remove_r2t(out, r2t);
 }
@@ -602,6 +699,15 @@ go_on(Task *task)
     }
 }
 
+/* The last resort: what is left for the task is on another connection, or in another session */
+static void
+give_up_connection(Task *task)
+{
+    task->command.out.is_lost = FALSE;
+    connection_close(task->connection,
+                     "data of a write did not come, however often it was asked for");
+}
+
 void
 dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error)
 {
@@ -622,10 +728,12 @@ dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error)
         connection->recovery.data_out_at = task->command.out.progress_at;
     }
     if (rx->r2t != NULL)
-        solicited_complete(task, rx);
+        solicited_complete(task, rx, digest_error);
     else
         unsolicited_complete(task, rx);
-    if (may_have_data(task))
+    if (task->command.out.is_lost)
+        give_up_connection(task);
+    else if (may_have_data(task))
         go_on(task);
 }
 
@@ -715,7 +823,7 @@ ask_again(Task *task)
     TaskDataOut *out = &task->command.out;
     TaskR2t *r2t = &out->r2ts[0];
 
-    if (out->has_failed || out->is_draining || out->n_timeouts >= TIMEOUTS_MAX) {
+    if (out->has_failed || out->is_draining) {
         give_up(task);
         return;
     }
@@ -726,11 +834,15 @@ ask_again(Task *task)
     }
 
     if (out->n_timeouts == 1 && r2t->received == 0 && !r2t->is_broken) {
+        count_try(out);
         r2t->resends = TRUE;
         tx_queue(task);
     } else {
         recover(task, r2t);
+        r2t->is_doubled = out->n_timeouts > 2;
     }
+    if (out->is_lost || out->n_timeouts >= TIMEOUTS_MAX)
+        give_up_connection(task);
 }
 
 gboolean
@@ -804,5 +916,7 @@ dataseq_reassign(Task *task, guint32 exp_sn)
             recover(task, r2t);
         r2t->has_old = FALSE;
     }
+    out->n_tries = 0;
+    out->is_lost = FALSE;
     note_progress(task);
 }

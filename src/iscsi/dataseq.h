@@ -29,6 +29,9 @@ void dataseq_complete(Connection *connection, Rx *rx, gboolean digest_error);
 /* scsi wants the command's segment filled */
 void dataseq_segment(Task *task);
 
+/* Whether FastAbort (RFC 7143 4.2.3.4) was agreed on */
+gboolean dataseq_is_fast_abort(const Task *task);
+
 /**
  * dataseq_drain() - the command has ended by an abort that is to be answered
  *

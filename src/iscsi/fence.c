@@ -12,6 +12,15 @@
  * go on. Who has nothing to send and has not acknowledged is asked by a ping, so
  * a peer that does not answer is given up in the time of those.
  *
+ * What stays back is one queue of the session, in the order in which scsi gave
+ * it away, with other fenced answers in their places: what came before the next
+ * one goes before it.
+ *
+ * Data-Ins and R2Ts have no StatSN to be acknowledged by. On the connection of
+ * the fenced answer they come before it. From others a ping proves that they
+ * have arrived, if nothing acknowledged since has: an initiator that has
+ * forgotten a task need not know what to do with data for it.
+ *
  * It is the nexus that is held and not one logical unit of it: that is more than
  * is asked for, costs nothing per command, and happens only after something was
  * aborted.
@@ -38,22 +47,28 @@ fence_init(Session *session)
     list_init(&session->fence.waiting);
 }
 
-gboolean
-fence_concerns(const ScsiCommand *command)
+static gboolean
+is_attention(const ScsiCommand *command)
 {
     const guint8 *sense = command->sense;
     gboolean is_descriptor = (sense[0] & 0x7f) == SENSE_RESPONSE_DESCRIPTOR;
     guint8 key = (is_descriptor ? sense[1] : sense[2]) & 0x0f;
     guint8 asc = is_descriptor ? sense[2] : sense[12];
-    guint8 ascq = is_descriptor ? sense[3] : sense[13];
 
-    if (command->status == SCSI_GOOD)
-        return command->cdb[0] == PERSISTENT_RESERVE_OUT &&
-               (command->cdb[1] & 0x1f) == PR_PREEMPT_AND_ABORT;
-    /* 29/00 is that of a new nexus, behind which there is nothing yet */
-    return command->status == SCSI_CHECK_CONDITION && command->sense_length >= 8 &&
-           key == SENSE_KEY_UNIT_ATTENTION &&
-           ((asc == ASC_RESET && ascq != 0) || asc == ASC_COMMANDS_CLEARED);
+    /* 29/00 is that of a target reset, and that of a new nexus, where there is little to wait for */
+    return command->sense_length >= 8 && key == SENSE_KEY_UNIT_ATTENTION &&
+           (asc == ASC_RESET || asc == ASC_COMMANDS_CLEARED);
+}
+
+FenceKind
+fence_kind(const ScsiCommand *command)
+{
+    if (command->status == SCSI_CHECK_CONDITION && is_attention(command))
+        return FENCE_ATTENTION;
+    if (command->status == SCSI_GOOD && command->cdb[0] == PERSISTENT_RESERVE_OUT &&
+        (command->cdb[1] & 0x1f) == PR_PREEMPT_AND_ABORT)
+        return FENCE_PREEMPTION;
+    return FENCE_NONE;
 }
 
 static void
@@ -67,16 +82,17 @@ static void
 let_go(Session *session)
 {
     list_foreach(link, &session->connections)
-        tx_let_go(list_entry(link, Connection, session_link));
+        list_entry(link, Connection, session_link)->tx.is_held = FALSE;
 }
 
 /* All that was sent on it has arrived; if not, see to it that we get to know */
 static gboolean
-is_quiet(Connection *connection)
+is_quiet(Connection *connection, gboolean needs_proof)
 {
     if (!tx_is_idle(connection))
         return FALSE;
-    if (!pdu_sn_less(connection->exp_stat_sn, connection->stat_sn))
+    if (!pdu_sn_less(connection->exp_stat_sn, connection->stat_sn) &&
+        !(needs_proof && pdu_sn_less(connection->exp_stat_sn, connection->tx.proof_sn)))
         return TRUE;
     if (!connection->is_pinged)
         connection_ping(connection);
@@ -86,28 +102,32 @@ is_quiet(Connection *connection)
 static gboolean
 are_quiet(Session *session)
 {
+    const Connection *own = session->fence.task->connection;
     gboolean all = TRUE;
 
     /* All are asked at once */
     list_foreach(link, &session->connections) {
         Connection *connection = list_entry(link, Connection, session_link);
 
-        all &= connection->is_leaving || is_quiet(connection);
+        all &= connection->is_leaving || is_quiet(connection, connection != own);
     }
     return all;
 }
 
-/* The next one that waits and still can be told */
+/* What stayed back goes on, up to the next answer that is fenced. NULL: that was all. */
 static Task *
 take_next(Session *session)
 {
     ListLink *link;
 
     while ((link = list_pop(&session->fence.waiting)) != NULL) {
-        Task *task = list_entry(link, Task, link);
+        Task *task = list_entry(link, Task, out_link);
 
-        if (task->connection != NULL)
+        if (task->connection == NULL)
+            continue;
+        if (task->is_fenced)
             return task;
+        tx_queue_now(task);
     }
     return NULL;
 }
@@ -119,7 +139,7 @@ step(Session *session)
     Fence *fence = &session->fence;
 
     if (fence->connection != NULL) {
-        if (!is_quiet(fence->connection))
+        if (!is_quiet(fence->connection, FALSE))
             return FALSE;
         fence->connection = NULL;
     } else if (fence->task != NULL) {
@@ -157,10 +177,21 @@ fence_answer(Task *task)
         return;
     }
 
-    list_append(&session->fence.waiting, &task->link);
+    task->is_fenced = TRUE;
+    list_unlink(&task->out_link);
+    list_append(&session->fence.waiting, &task->out_link);
     if (is_first) {
         hold(session);
         fence_check(session);
+    }
+}
+
+void
+fence_forget(Session *session, const Connection *connection)
+{
+    list_foreach_safe(link, &session->fence.waiting) {
+        if (list_entry(link, Task, out_link)->connection == connection)
+            list_unlink(link);
     }
 }
 
@@ -179,6 +210,7 @@ fence_connection_gone(Session *session, const Connection *connection)
     fence_check(session);
 }
 
+/* What could not be fenced is not told: the initiator has ended all of its tasks by a logout */
 void
 fence_lift(Session *session)
 {
@@ -192,7 +224,9 @@ fence_lift(Session *session)
     fence->connection = NULL;
     let_go(session);
     do {
-        if (task != NULL && task->connection != NULL)
-            tx_queue(task);
+        if (task != NULL && task->connection != NULL) {
+            task->is_aborted = TRUE;
+            task_finish(task);
+        }
     } while ((task = take_next(session)) != NULL);
 }

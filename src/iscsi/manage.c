@@ -72,6 +72,55 @@ is_query(const ManageRow *row)
            row->scsi == TMF_QUERY_ASYNC_EVENT;
 }
 
+/* A command that scsi has given back but that has not said so: it says nothing any more */
+static gboolean
+is_mute(const Task *other)
+{
+    return other->is_used && other->kind == TASK_COMMAND && other->command.is_done &&
+           (other->command.out.is_draining || other->is_suspended);
+}
+
+static void
+end_mute(Task *other)
+{
+    other->is_aborted = TRUE;
+    other->command.out.is_draining = FALSE;
+    task_finish(other);
+}
+
+/*
+ * RFC 7143 11.5.1: behind the answer there are none of tasks that it covers. What is queued goes
+ * before it. What waits for data of the initiator, since another nexus has ended it, or for another
+ * connection, is ended.
+ */
+static void
+end_covered(const Task *task, const ManageRow *row)
+{
+    const Session *session = task->session;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        Task *other = &session->tasks[i];
+
+        if (is_mute(other) && (other->is_immediate || pdu_sn_less(other->cmd_sn, task->cmd_sn)) &&
+            (row->is_target || pdu_lun(other->bhs) == pdu_lun(task->bhs)))
+            end_mute(other);
+    }
+}
+
+/* While the session logs out there is no fence any more: see fence_lift() */
+static void
+answer_many(Task *task, const ManageRow *row)
+{
+    const Session *session = task->session;
+
+    if (task->tmf_response == PDU_TMF_RESPONSE_COMPLETE)
+        end_covered(task, row);
+    if (session->logout != NULL && session->params.max_connections > 1)
+        task_finish(task);
+    else
+        fence_answer(task);
+}
+
 static void
 answer(Task *task, PduTmfResponse response)
 {
@@ -81,7 +130,7 @@ answer(Task *task, PduTmfResponse response)
     if (task->is_aborted || task->connection == NULL)
         task_finish(task);
     else if (row != NULL && !row->is_single && !is_query(row))
-        fence_answer(task);
+        answer_many(task, row);
     else
         tx_queue(task);
 }
@@ -178,6 +227,11 @@ abort_task(Task *task, const ManageRow *row)
     if (!other->command.is_begun) {
         /* It ends when its turn comes */
         other->is_aborted = TRUE;
+        answer(task, PDU_TMF_RESPONSE_COMPLETE);
+        return;
+    }
+    if (is_mute(other)) {
+        end_mute(other);
         answer(task, PDU_TMF_RESPONSE_COMPLETE);
         return;
     }

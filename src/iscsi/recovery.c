@@ -7,10 +7,11 @@
  * Level 1 of RFC 7143 7.1.5. The one idea: nothing is stored for the case that
  * it must be sent again, but the task that made it. Whatever has a StatSN
  * belongs to a task; when it is numbered the task goes to the end of its
- * connection's list of kept ones, which therefore is in the order of StatSN and
- * without gaps, and it leaves the list when ExpStatSN has passed it. A task can
- * make its answer again at any time, a read its Data-Ins (datain.c), a write
- * its R2Ts (dataseq.c).
+ * connection's list of kept ones, which therefore is in the order of StatSN, and
+ * it leaves the list when ExpStatSN has passed it. So the list has no gaps, but
+ * where a text response was followed by the next request. A task can make its
+ * answer again at any time, a read its Data-Ins (datain.c), a write its R2Ts
+ * (dataseq.c).
  *
  * Kept tasks are bounded like all others. As many as the window is deep are
  * kept beside the window; those that come then keep their places in it, so it
@@ -317,6 +318,7 @@ recovery_acknowledge(Connection *connection, guint32 exp_stat_sn)
 
     while ((task = first_kept(connection)) != NULL && pdu_sn_less(task->stat_sn, exp_stat_sn)) {
         has_released = TRUE;
+        recovery->n_acknowledged++;
         release(task);
     }
     if (!has_released)
@@ -326,6 +328,19 @@ recovery_acknowledge(Connection *connection, guint32 exp_stat_sn)
         recovery_press(connection);
     /* The window may be open again, which nothing else tells */
     tx_schedule(connection);
+}
+
+void
+recovery_forget_text(Connection *connection)
+{
+    list_foreach(link, &connection->recovery.kept) {
+        Task *task = list_entry(link, Task, kept_link);
+
+        if (task->kind == TASK_TEXT && !task->is_active && task->n_slots == 0) {
+            release(task);
+            return;
+        }
+    }
 }
 
 void
@@ -395,6 +410,7 @@ status_snack(Connection *connection, const guint8 *bhs)
     guint32 first = pdu_snack_beg_run(bhs);
     guint32 n = pdu_snack_run_length(bhs);
     gboolean is_all = first == 0 && n == 0;
+    guint32 n_found = 0;
     PduRejectReason reason = is_all ? PDU_REJECT_NONE : check_status_run(connection, first, n);
 
     if (reason != PDU_REJECT_NONE)
@@ -404,10 +420,12 @@ status_snack(Connection *connection, const guint8 *bhs)
         Task *task = list_entry(link, Task, kept_link);
 
         if (is_all ||
-            (pdu_sn_less_equal(first, task->stat_sn) && (n == 0 || task->stat_sn - first < n)))
+            (pdu_sn_less_equal(first, task->stat_sn) && (n == 0 || task->stat_sn - first < n))) {
             resend_answer(task);
+            n_found++;
+        }
     }
-    return PDU_REJECT_NONE;
+    return n_found < n ? PDU_REJECT_SNACK : PDU_REJECT_NONE;
 }
 
 /* The command of @connection that a SNACK means, or NULL */
@@ -551,7 +569,7 @@ recovery_resume(Task *task, Connection *connection)
     task->connection = connection;
 }
 
-/* RFC 7143 7.6 */
+/* RFC 7143 7.6, 11.14.5: that it ends is told unless it was answered, be it before it was suspended */
 static void
 end_suspended(Task *task)
 {
@@ -559,12 +577,12 @@ end_suspended(Task *task)
 
     take_from_list(task);
     task->is_aborted = TRUE;
-    if (part->is_done) {
+    if (task->is_active)
+        scsi_command_tell_cleared(&part->scsi);
+    if (part->is_done)
         task_finish(task);
-        return;
-    }
-    scsi_command_tell_cleared(&part->scsi);
-    scsi_command_abort(&part->scsi);
+    else
+        scsi_command_abort(&part->scsi);
 }
 
 /* From the start each time: more may end when a command ends */

@@ -21,10 +21,11 @@
 
 /* What a connection has for it; at level 0 none of it is used */
 typedef struct {
-    List kept;            /* Task.kept_link: answers that are not acknowledged, by StatSN */
-    Timer timer;          /* set while there is anything to wait for */
-    gint64 data_out_at;   /* when a Data-Out was complete last */
-    guint32 solicited_sn; /* an acknowledgement up to this one was asked for, if is_solicited */
+    List kept;              /* Task.kept_link: answers that are not acknowledged, by StatSN */
+    Timer timer;            /* set while there is anything to wait for */
+    gint64 data_out_at;     /* when a Data-Out was complete last */
+    guint64 n_acknowledged; /* of those that were kept */
+    guint32 solicited_sn;   /* an acknowledgement up to this one was asked for, if is_solicited */
     gboolean is_solicited;
     gboolean wants_ack; /* ask for it when all that is ready has been sent */
 } Recovery;
@@ -59,6 +60,9 @@ void recovery_init(Connection *connection);
 
 /* The initiator has everything below @exp_stat_sn */
 void recovery_acknowledge(Connection *connection, guint32 exp_stat_sn);
+
+/* The next text request is in: the answer to the last one is not needed any more, if it has left */
+void recovery_forget_text(Connection *connection);
 
 /* The header of a SNACK is in */
 void recovery_snack(Connection *connection, const guint8 *bhs);

@@ -93,7 +93,8 @@ end_task(Session *session, Task *task)
     }
 
     task->is_aborted = TRUE;
-    if (task->kind == TASK_COMMAND && task->command.is_begun)
+    /* What was answered is over, even if nobody has acknowledged that */
+    if (task->kind == TASK_COMMAND && task->command.is_begun && task->is_active)
         scsi_command_tell_cleared(&task->command.scsi);
     if (task->kind == TASK_COMMAND && task->command.is_begun && !task->command.is_done)
         scsi_command_abort(&task->command.scsi);

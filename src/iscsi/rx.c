@@ -191,6 +191,18 @@ report_limit(Connection *connection, IscsiLimit limit, const char *text)
     connection_report(connection, text);
 }
 
+/*
+ * RFC 7143 11.10: one at a time. Who sends the next has the answer to the last, whether it is
+ * acknowledged or not: ExpStatSN stays behind when another answer was lost.
+ */
+static gboolean
+is_text_outstanding(Connection *connection)
+{
+    if (connection->text != NULL && connection->text->is_busy)
+        recovery_forget_text(connection);
+    return connection->text != NULL && connection->text->is_busy;
+}
+
 static void
 on_text_request(Connection *connection)
 {
@@ -202,7 +214,13 @@ on_text_request(Connection *connection)
         discard(rx);
         return;
     }
-    if (connection->text != NULL && connection->text->is_busy) {
+    /* One that comes a second time must not cost the answer to the first */
+    if (!pdu_is_immediate(rx->bhs) &&
+        session_order(connection->session, rx->bhs) == SESSION_IGNORE) {
+        discard(rx);
+        return;
+    }
+    if (is_text_outstanding(connection)) {
         connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
         discard(rx);
         return;
@@ -321,6 +339,13 @@ login_header(Connection *connection)
 
 /* A PDU is complete */
 
+/* Another copy of it has come meanwhile, on another connection, or its CmdSN was skipped */
+static gboolean
+is_overtaken(const Task *task)
+{
+    return !task->is_immediate && session_order(task->session, task->bhs) == SESSION_IGNORE;
+}
+
 static void
 complete_request(Connection *connection, gboolean digest_error)
 {
@@ -331,12 +356,12 @@ complete_request(Connection *connection, gboolean digest_error)
     if (task == NULL)
         return;
 
-    if (!digest_error) {
+    if (!digest_error && !is_overtaken(task)) {
         session_deliver(connection->session, task);
         return;
     }
 
-    /* The PDU counts as not received; the Reject says so (RFC 7143 7.8) */
+    /* The PDU counts as not received; for a digest error the Reject says so (RFC 7143 7.8) */
     if (task->kind == TASK_TEXT && connection->text != NULL)
         connection->text->is_busy = FALSE;
     task->is_aborted = TRUE;
@@ -512,9 +537,11 @@ take_data(Connection *connection, const guint8 *p, gsize n)
 
     if (rx->data != NULL && rx->data_received < rx->data_keep) {
         guint8 *place = rx->data + rx->data_received;
+        gsize kept = MIN(used, rx->data_keep - rx->data_received);
 
         if (place != p)
-            memcpy(place, p, MIN(used, rx->data_keep - rx->data_received));
+            memcpy(place, p, kept);
+        rx->n_kept += kept;
     }
     if (has_data_digest(connection))
         rx->crc = crc32c_update(rx->crc, p, used);

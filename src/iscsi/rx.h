@@ -30,6 +30,7 @@ typedef struct {
     gsize data_keep;  /* bytes of it that @data takes; the rest is discarded */
     gsize data_size;
     gsize data_received;
+    guint64 n_kept; /* bytes that @data has taken, of all PDUs */
     gsize trailer_size;
     guint32 crc;
     gboolean is_discarded; /* nobody wants this PDU any more */

@@ -57,6 +57,7 @@ struct Server {
     Deferred reaper;
     Timer pressure_timer; /* buffers are short: pressure.c */
     gboolean pressure_has_closed;
+    gboolean pressure_has_refused;
     guint64 last_serial; /* of the newest session */
     guint n_events;      /* on their way to the control thread and back */
     guint n_handed;      /* connections on their way to other workers */

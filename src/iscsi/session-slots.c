@@ -147,6 +147,7 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->is_numbered = FALSE;
     task->is_kept = FALSE;
     task->is_extra = FALSE;
+    task->is_fenced = FALSE;
     task->is_resending = FALSE;
     task->resends_answer = FALSE;
     task->is_suspended = FALSE;

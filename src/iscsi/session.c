@@ -195,6 +195,7 @@ session_add_connection(Session *session, Connection *connection)
 {
     connection->session = session;
     connection->tx.told_max_cmd_sn = session->max_cmd_sn;
+    connection->tx.proof_sn = connection->stat_sn;
     list_append(&session->connections, &connection->session_link);
     session->n_connections++;
     connection->tx.is_held = session->fence.task != NULL || session->fence.connection != NULL;

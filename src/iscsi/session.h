@@ -81,9 +81,10 @@ struct Session {
     guint n_parked;
     List held; /* task management that waits for commands before it */
     Fence fence;
-    List suspended;       /* Task.kept_link: of failed connections, see recovery.c */
-    guint n_ignored_acks; /* A bits in a row that the initiator did not answer */
-    guint n_extra;        /* kept without a place of their class */
+    List suspended;         /* Task.kept_link: of failed connections, see recovery.c */
+    guint n_ignored_acks;   /* A bits in a row that the initiator did not answer */
+    gboolean recovers_data; /* it has acknowledged data, or asked for some again */
+    guint n_extra;          /* kept without a place of their class */
 
     /* Slots */
     Task *tasks;

@@ -87,21 +87,40 @@ task_command_drained(Task *task)
     task_queue(task);
 }
 
-static gboolean
-is_fast_abort(const Task *task)
-{
-    return task->session->params.task_reporting == ISCSI_TASK_REPORTING_FAST_ABORT;
-}
-
 /* Another nexus has aborted it, and the initiator shall hear of that */
 static void
 answer_aborted(Task *task)
 {
     datain_drop(task);
     count(task);
-    /* With FastAbort the initiator does not send what it was asked for */
-    if (dataseq_drain(task) || is_fast_abort(task))
+    if (dataseq_drain(task))
         task_command_drained(task);
+}
+
+/*
+ * The initiator forgets what was ended when it hears of that by a unit attention (RFC 7143 4.2.3.6,
+ * b), so what such tasks have to say is said before, even if data for them is still to come.
+ */
+static void
+answer_drains(const Task *task)
+{
+    const Session *session = task->session;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        Task *other = &session->tasks[i];
+
+        if (other->is_used && other->kind == TASK_COMMAND && other->is_delivered &&
+            other->command.out.is_draining && pdu_lun(other->bhs) == pdu_lun(task->bhs))
+            task_command_drained(other);
+    }
+}
+
+static void
+answer_fenced(Task *task, FenceKind kind)
+{
+    if (kind == FENCE_ATTENTION)
+        answer_drains(task);
+    fence_answer(task);
 }
 
 /* What others have ended: RFC 7143 4.2.3.4, d) 1) */
@@ -109,7 +128,7 @@ static void
 tell_termination(Task *task)
 {
     if (task->command.scsi.is_others_doing && task->connection != NULL && !task->is_aborted &&
-        is_fast_abort(task))
+        dataseq_is_fast_abort(task))
         async_terminate_tasks(task->connection, pdu_lun(task->bhs));
 }
 
@@ -118,6 +137,7 @@ on_done(ScsiCommand *command)
 {
     Task *task = task_of_command(command);
     TaskCommand *part = &task->command;
+    FenceKind kind;
 
     part->is_done = TRUE;
     list_unlink(&task->link);
@@ -138,9 +158,8 @@ on_done(ScsiCommand *command)
     part->in.has_status = TRUE;
     if (datain_wanted(command) != 0 && !part->in.is_refused)
         datain_queue(task, TRUE);
-    else if (G_UNLIKELY(task->session->n_connections > 1) && task->connection != NULL &&
-             fence_concerns(command))
-        fence_answer(task);
+    else if (task->connection != NULL && G_UNLIKELY((kind = fence_kind(command)) != FENCE_NONE))
+        answer_fenced(task, kind);
     else
         task_queue(task);
 }
@@ -376,11 +395,12 @@ task_number_status(Task *task, guint8 *bhs)
 
 /* Data was asked for again that is gone: RFC 7143 11.4.7.2 */
 static void
-refuse_snack(ScsiCommand *command)
+refuse_snack(const Session *session, ScsiCommand *command)
 {
     command->status = SCSI_CHECK_CONDITION;
-    command->sense_length =
-        sense_encode(&(Sense){ .code = SENSE_SNACK_REJECTED }, FALSE, command->sense);
+    if (session->nexus != NULL)
+        command->sense_length =
+            nexus_encode_sense(session->nexus, command->lun, SENSE_SNACK_REJECTED, command->sense);
 }
 
 static void
@@ -393,7 +413,7 @@ emit_scsi_response(Task *task, TxSlot *slot)
     guint8 flags = task_command_residual(task, &residual);
 
     if (G_UNLIKELY(part->in.is_refused))
-        refuse_snack(command);
+        refuse_snack(task->session, command);
     if (command->sense_length != 0) {
         put_be16(part->response_data, command->sense_length);
         memcpy(part->response_data + 2, command->sense, command->sense_length);

@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "iscsi/pace.h"
 #include "iscsi/pdu.h"
 #include "scsi/command.h"
 #include "scsi/tmf.h"
@@ -62,8 +63,12 @@ typedef struct {
     guint32 r2t_sn; /* once it was sent */
     gboolean is_sent;
     /* error recovery above level 0 */
-    gboolean is_broken; /* a Data-Out was lost: what still comes for the tag is not used */
-    gboolean resends;   /* it is to be sent again as it is */
+    gboolean is_broken;  /* a Data-Out was lost */
+    guint32 tail;        /* then: what came last without a gap begins at this offset, */
+    guint32 tail_size;   /* has so many bytes, */
+    guint32 tail_sn;     /* and goes on with this DataSN */
+    gboolean is_doubled; /* when it is sent, a copy follows at once */
+    gboolean resends;    /* it is to be sent again as it is */
     gboolean resends_old;
     gboolean has_old; /* it took the place of another one, which may be asked for by its R2TSN */
     guint32 old_ttt, old_sn, old_offset, old_length;
@@ -86,7 +91,10 @@ typedef struct {
     gboolean in_segment;
     gboolean is_broken; /* error recovery: a PDU of the unsolicited sequence was lost */
     guint8 n_timeouts;  /* since something came */
+    guint8 n_tries;     /* it was asked for again so often without any use */
+    gboolean is_lost;   /* too often: the connection is of no use for it */
     gint64 progress_at; /* when something came, or was asked for; above error recovery level 0 */
+    Pace pace;          /* while buffers are short: pressure.c */
     guint n_r2ts;
     guint32 r2t_sn;
     TaskR2t r2ts[TASK_R2TS_MAX]; /* in the order of their offsets */
@@ -156,6 +164,7 @@ struct Task {
     gboolean is_immediate;
     gboolean is_delivered; /* its PDU is complete, and its CmdSN counts */
     gboolean is_aborted;   /* no answer is to be sent */
+    gboolean is_fenced;    /* it waits for those before it to be acknowledged, see fence.c */
     gboolean has_answered; /* kinds other than commands: the answer was made */
     gboolean
         is_released_early;    /* its place of the window was given back when the answer was made */

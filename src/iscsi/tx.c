@@ -25,6 +25,7 @@
 
 #include "iscsi/async.h"
 #include "iscsi/connection.h"
+#include "iscsi/fence.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "util/crc32c.h"
@@ -44,7 +45,6 @@ tx_init(Connection *connection)
     Tx *tx = &connection->tx;
 
     list_init(&tx->queue);
-    list_init(&tx->held);
     tx->slots = server_map(TX_SLOTS * sizeof(TxSlot));
     return tx->slots != NULL;
 }
@@ -80,7 +80,7 @@ tx_queue(Task *task)
     g_assert(connection != NULL);
     if (!list_is_linked(&task->out_link))
         list_append(G_UNLIKELY(connection->tx.is_held) && !task->is_resending
-                        ? &connection->tx.held
+                        ? &connection->session->fence.waiting
                         : &connection->tx.queue,
                     &task->out_link);
     tx_schedule(connection);
@@ -93,18 +93,6 @@ tx_queue_now(Task *task)
 
     list_unlink(&task->out_link);
     list_append(&connection->tx.queue, &task->out_link);
-    tx_schedule(connection);
-}
-
-void
-tx_let_go(Connection *connection)
-{
-    Tx *tx = &connection->tx;
-    ListLink *link;
-
-    tx->is_held = FALSE;
-    while ((link = list_pop(&tx->held)) != NULL)
-        list_append(&tx->queue, link);
     tx_schedule(connection);
 }
 
@@ -165,8 +153,11 @@ emit_nop_in(Connection *connection, TxSlot *slot)
     if (session == NULL || !(tx->wants_ping || tx->wants_window))
         return FALSE;
 
-    if (tx->wants_ping)
+    if (tx->wants_ping) {
         ttt = connection->ping_ttt;
+        tx->is_ping_last |= tx->is_ping_new;
+        tx->is_ping_new = FALSE;
+    }
     tx->wants_ping = FALSE;
     tx->wants_window = FALSE;
 
@@ -186,6 +177,25 @@ emit_own(Connection *connection, TxSlot *slot)
     return emit_nop_in(connection, slot);
 }
 
+/* FALSE: nothing more for now */
+static gboolean
+emit_task(Connection *connection, Task *task, TxSlot *slot)
+{
+    Tx *tx = &connection->tx;
+    guint32 stat_sn = connection->stat_sn;
+
+    if (!task_emit(task, slot))
+        return FALSE;
+
+    slot->task = task;
+    task->n_slots++;
+    if (connection->stat_sn == stat_sn) {
+        tx->proof_sn = stat_sn + 1;
+        tx->is_ping_last = FALSE;
+    }
+    return TRUE;
+}
+
 static void
 fill(Connection *connection)
 {
@@ -197,19 +207,14 @@ fill(Connection *connection)
 
         slot_clear(slot);
         if (!emit_own(connection, slot)) {
-            Task *task;
-
             link = list_first(&tx->queue);
             if (link == NULL)
                 return;
 
-            task = list_entry(link, Task, out_link);
-            if (!task_emit(task, slot)) {
+            if (!emit_task(connection, list_entry(link, Task, out_link), slot)) {
                 list_unlink(link);
                 continue;
             }
-            slot->task = task;
-            task->n_slots++;
         }
 
         slot_seal(connection, slot);
@@ -438,8 +443,10 @@ tx_drop(Connection *connection)
 {
     Tx *tx = &connection->tx;
 
-    while (list_pop(&tx->queue) != NULL || list_pop(&tx->held) != NULL)
+    while (list_pop(&tx->queue) != NULL)
         continue;
+    if (connection->session != NULL)
+        fence_forget(connection->session, connection);
     while (tx->first != tx->end)
         slot_done(connection);
     tx->unsent = 0;

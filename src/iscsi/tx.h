@@ -42,14 +42,17 @@ typedef struct {
     guint end;             /* behind the newest */
     gsize first_sent;      /* bytes of the oldest that are gone */
     List queue;            /* Task.out_link */
-    List held;             /* the same: what was queued while @is_held */
-    gboolean is_held;      /* behind a fence, see fence.c */
+    gboolean is_held;      /* behind a fence: what is queued goes to that, see fence.c */
     gsize unsent;          /* bytes of data in the queue and the ring */
     gboolean is_blocked;   /* the kernel takes no more */
     gboolean wants_ping;   /* a NOP-In that asks for an answer */
     gboolean wants_window; /* a NOP-In that tells the window */
     gboolean is_flushing;
-    gint64 progress_at; /* when the kernel last took something */
+    /* Data-Ins and R2Ts use up no StatSN: all of them have come when ExpStatSN is @proof_sn */
+    guint32 proof_sn;
+    gboolean is_ping_last; /* or when the newest ping is answered, which was sent after them */
+    gboolean is_ping_new;  /* it was not sent yet: only its first copy proves that */
+    gint64 progress_at;    /* when the kernel last took something */
     guint32 told_max_cmd_sn;
 } Tx;
 
@@ -61,9 +64,6 @@ void tx_queue(Task *task);
 
 /* The same, though the connection is held: it is what the others wait for */
 void tx_queue_now(Task *task);
-
-/* The connection is not held any more */
-void tx_let_go(Connection *connection);
 
 /* At the end of the turn, tx_flush() is called */
 void tx_schedule(Connection *connection);

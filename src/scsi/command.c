@@ -1245,8 +1245,14 @@ scsi_command_abort(ScsiCommand *command)
 void
 scsi_command_tell_cleared(ScsiCommand *command)
 {
-    if (command->nexus_lun != NULL)
-        nexus_lun_raise(command->nexus_lun, SENSE_CLEARED_BY_PROTOCOL);
+    NexusLun *nexus_lun = command->nexus_lun;
+    guint16 lun;
+
+    /* It has ended by itself, and that was not told */
+    if (nexus_lun == NULL && lun_decode(command->lun, &lun) == LUN_UNIT)
+        nexus_lun = nexus_find_lun(command->nexus, lun);
+    if (nexus_lun != NULL)
+        nexus_lun_raise(nexus_lun, SENSE_CLEARED_BY_PROTOCOL);
 }
 
 void

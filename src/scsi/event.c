@@ -44,12 +44,29 @@ nexus_tell_luns(Nexus *nexus)
 }
 
 static guint8
-encode(const NexusLun *nexus_lun, SenseCode code, guint8 lun[8], guint8 *sense)
+encode_sense(const NexusLun *nexus_lun, SenseCode code, guint8 *sense)
 {
     gboolean descriptor = nexus_lun != NULL && lu_state_has(&nexus_lun->shard->state, MODE_D_SENSE);
 
-    lun_encode(nexus_lun != NULL ? nexus_lun->lun : 0, lun);
     return sense_encode(&(Sense){ .code = code }, descriptor, sense);
+}
+
+static guint8
+encode(const NexusLun *nexus_lun, SenseCode code, guint8 lun[8], guint8 *sense)
+{
+    lun_encode(nexus_lun != NULL ? nexus_lun->lun : 0, lun);
+    return encode_sense(nexus_lun, code, sense);
+}
+
+guint8
+nexus_encode_sense(const Nexus *nexus, const guint8 lun[8], SenseCode code, guint8 *sense)
+{
+    const NexusLun *nexus_lun = NULL;
+    guint16 number;
+
+    if (lun_decode(lun, &number) == LUN_UNIT)
+        nexus_lun = nexus_find_lun(nexus, number);
+    return encode_sense(nexus_lun, code, sense);
 }
 
 guint8

@@ -66,6 +66,15 @@ void nexus_set_map(Nexus *nexus, LunMap *map);
  */
 guint8 nexus_take_event(Nexus *nexus, guint8 lun[8], guint8 *sense);
 
+/**
+ * nexus_encode_sense() - sense data of the transport's own
+ * @lun: of the unit that it is about, as on the wire
+ * @sense: SCSI_SENSE_MAX bytes, in the format that the unit's D_SENSE asks for; fixed without a unit
+ *
+ * Returns: the length of @sense
+ */
+guint8 nexus_encode_sense(const Nexus *nexus, const guint8 lun[8], SenseCode code, guint8 *sense);
+
 /* The units that it sees now; borrowed */
 const LunMap *nexus_get_map(const Nexus *nexus);
 

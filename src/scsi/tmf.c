@@ -47,6 +47,8 @@ abort_task(ScsiTmf *tmf)
     }
 
     n_waiting = command->state == SCSI_STATE_IO;
+    /* Another nexus may have ended it; its own does not want to hear of that any more */
+    command->aborted_by_other = FALSE;
     scsi_command_abort(command);
     scsi_abort_wait_start(scsi, &tmf->wait, command, n_waiting);
 }

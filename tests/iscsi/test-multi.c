@@ -93,6 +93,39 @@ test_new_version_meanwhile(void)
     bundle_deinit(&bundle);
 }
 
+/*
+ * A retry on another connection while the PDU is still coming in on the first: the copy that is whole
+ * first is the command, and the other one is not in the way of the CmdSN that shares its place.
+ */
+static void
+test_two_copies(void)
+{
+    guint8 bhs[PDU_BHS_SIZE], cdb[10], data[512];
+    Bundle bundle;
+    Initiator *slow;
+
+    bundle_init_plain(&bundle, 1, 2);
+    memset(data, 0x11, sizeof(data));
+    initiator_cdb10(cdb, 0x2a, 1, 1);
+    slow = bundle_turn(&bundle, 0);
+    initiator_command(slow, bhs, 0x80 | 0x20 | 1, cdb, 10, sizeof(data));
+    pdu_set_data_size(bhs, sizeof(data));
+    initiator_send_bytes(slow, bhs, sizeof(bhs));
+    initiator_send_bytes(slow, data, 100);
+    rig_settle(bundle.rig);
+
+    bundle_turn(&bundle, 1)->cmd_sn = pdu_cmd_sn(bhs);
+    bundle_send_write(bundle.c[1], 1, 0x22);
+    g_assert_cmphex(bundle_get_status(bundle.c[1]), ==, 0);
+    initiator_send_bytes(slow, data + 100, sizeof(data) - 100);
+    rig_settle(bundle.rig);
+
+    for (guint i = 0; i < 300; i++)
+        g_assert_cmphex(bundle_test_unit(bundle_turn(&bundle, 1)), ==, 0);
+    g_assert_cmphex(bundle_read_byte(bundle_turn(&bundle, 1), 1), ==, 0x22);
+    bundle_deinit(&bundle);
+}
+
 /* The text of a login is its own; what is the session's stays as it was agreed on */
 static void
 test_connection_parameters(void)
@@ -198,19 +231,6 @@ expect_ping(Initiator *initiator)
     g_assert_cmphex(pdu_ttt(initiator->bhs), !=, PDU_TAG_RESERVED);
 }
 
-/* Answer the ping received last; that acknowledges what came before it */
-static void
-answer_ping(Initiator *initiator)
-{
-    guint32 ttt = pdu_ttt(initiator->bhs);
-    guint8 bhs[PDU_BHS_SIZE];
-
-    initiator_header(initiator, bhs, PDU_NOP_OUT | PDU_IMMEDIATE, 0x80);
-    put_be32(bhs + 16, PDU_TAG_RESERVED);
-    put_be32(bhs + 20, ttt);
-    initiator_send(initiator, bhs, NULL, 0);
-}
-
 /*
  * RFC 7143 11.5.1: a function on several tasks concerns those whose CmdSN is below its own. Here it
  * arrives behind a command that was sent after it.
@@ -239,7 +259,7 @@ status_of_later_command(PduTmf function)
         if (!initiator_poll(initiator))
             continue;
         if (pdu_opcode(initiator->bhs) == PDU_NOP_IN) {
-            answer_ping(initiator);
+            initiator_answer_ping(initiator);
         } else if (i % 2 == 1) {
             g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_TASK_MANAGEMENT_RESPONSE);
             g_assert_cmpuint(initiator->bhs[2], ==, 0);
@@ -301,20 +321,20 @@ test_fence(void)
 
     bundle_init_plain(&bundle, 2, 2);
     raise_fence(&bundle);
-    answer_ping(bundle.c[1]);
+    initiator_answer_ping(bundle.c[1]);
     g_assert_true(initiator_receive(bundle.c[0]));
     g_assert_cmphex(pdu_opcode(bundle.c[0]->bhs), ==, PDU_TASK_MANAGEMENT_RESPONSE);
     /* What comes behind it waits for its acknowledgement */
     send_test_unit(bundle_turn(&bundle, 1));
     g_assert_false(initiator_poll(bundle.c[1]));
     expect_ping(bundle.c[0]);
-    answer_ping(bundle.c[0]);
+    initiator_answer_ping(bundle.c[0]);
     g_assert_true(initiator_receive(bundle.c[1]));
     /* The first unit attention is fenced too: that of the reset */
     g_assert_cmphex(pdu_opcode(bundle.c[1]->bhs), ==, PDU_SCSI_RESPONSE);
     g_assert_cmphex(bundle.c[1]->bhs[3], ==, 0x02);
     expect_ping(bundle.c[1]);
-    answer_ping(bundle.c[1]);
+    initiator_answer_ping(bundle.c[1]);
     g_assert_cmphex(bundle_test_unit(bundle_turn(&bundle, 0)), ==, 0);
     bundle_deinit(&bundle);
 }
@@ -330,12 +350,12 @@ test_fence_and_loss(void)
     initiator_drop(bundle.c[1]);
     g_assert_true(initiator_receive(bundle.c[0]));
     if (pdu_opcode(bundle.c[0]->bhs) == PDU_NOP_IN) {
-        answer_ping(bundle.c[0]);
+        initiator_answer_ping(bundle.c[0]);
         g_assert_true(initiator_receive(bundle.c[0]));
     }
     g_assert_cmphex(pdu_opcode(bundle.c[0]->bhs), ==, PDU_TASK_MANAGEMENT_RESPONSE);
     expect_ping(bundle.c[0]);
-    answer_ping(bundle.c[0]);
+    initiator_answer_ping(bundle.c[0]);
     g_assert_cmphex(bundle_test_unit(bundle_turn(&bundle, 2)) >> 16, ==, 0x06);
     bundle_deinit(&bundle);
 }
@@ -350,7 +370,7 @@ test_fence_and_loss_of_its_own(void)
     raise_fence(&bundle);
     initiator_drop(bundle.c[0]);
     rig_settle(bundle.rig);
-    answer_ping(bundle.c[1]);
+    initiator_answer_ping(bundle.c[1]);
     send_test_unit(bundle_turn(&bundle, 2));
     g_assert_true(initiator_receive(bundle.c[2]));
     bundle_deinit(&bundle);
@@ -434,7 +454,7 @@ test_fast_abort(void)
     expect_ping(bundle.c[1]);
     expect_ping(bundle.c[2]);
     g_assert_false(initiator_poll(bundle.c[0]));
-    answer_ping(bundle.c[2]);
+    initiator_answer_ping(bundle.c[2]);
     g_assert_false(initiator_poll(bundle.c[0]));
     answer_termination(bundle.c[1]);
     g_assert_true(initiator_receive(bundle.c[0]));
@@ -862,6 +882,7 @@ main(int argc, char *argv[])
     g_test_add_func("/iscsi/multi/new-version-meanwhile", test_new_version_meanwhile);
     g_test_add_func("/iscsi/multi/connection-parameters", test_connection_parameters);
     g_test_add_func("/iscsi/multi/order", test_order);
+    g_test_add_func("/iscsi/multi/two-copies", test_two_copies);
     g_test_add_func("/iscsi/multi/data-on-another-connection", test_data_on_another_connection);
     g_test_add_func("/iscsi/multi/abort-across", test_abort_across);
     g_test_add_func("/iscsi/multi/later-command", test_later_command);

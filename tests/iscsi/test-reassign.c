@@ -302,15 +302,33 @@ test_write_goes_on(void)
 
     send_write(bed, 24, TRUE, 4096);
     ttt = expect_r2t(bed, 0, 4096, 4096);
-    (void)expect_r2t(bed, 1, 8192, 4096);
     send_data_out(bed, ttt, 0, 4096, 1024, FALSE);
     rig_settle(bed->rig);
 
-    /* The second R2T was not seen; of the first a part has come */
+    /* Of what it asks for a part has come */
     recover(bed, 1);
     ttt = expect_r2t(bed, 1, 5120, 3072);
     send_data_out(bed, ttt, 0, 5120, 3072, TRUE);
     ttt = expect_r2t(bed, 2, 8192, 4096);
+    send_data_out(bed, ttt, 0, 8192, 4096, TRUE);
+    expect_response(bed, 0);
+    expect_written(bed, 24);
+    bed_free(bed);
+}
+
+/* The R2T was lost with the connection: its number is used again */
+static void
+test_write_goes_on_without_r2t(void)
+{
+    Bed *bed = bed_new();
+    guint32 ttt;
+
+    send_write(bed, 24, TRUE, 4096);
+    ttt = expect_r2t(bed, 0, 4096, 4096);
+    send_data_out(bed, ttt, 0, 4096, 4096, TRUE);
+    (void)expect_r2t(bed, 1, 8192, 4096);
+    recover(bed, 1);
+    ttt = expect_r2t(bed, 1, 8192, 4096);
     send_data_out(bed, ttt, 0, 8192, 4096, TRUE);
     expect_response(bed, 0);
     expect_written(bed, 24);
@@ -483,6 +501,7 @@ main(int argc, char **argv)
     g_test_add_data_func("/iscsi/reassign/read-ends-later", GINT_TO_POINTER(TRUE),
                          test_read_with_the_store);
     g_test_add_func("/iscsi/reassign/write-goes-on", test_write_goes_on);
+    g_test_add_func("/iscsi/reassign/write-goes-on-without-r2t", test_write_goes_on_without_r2t);
     g_test_add_func("/iscsi/reassign/unsolicited-data-is-asked-for",
                     test_unsolicited_data_is_asked_for);
     g_test_add_func("/iscsi/reassign/refusals", test_refusals);

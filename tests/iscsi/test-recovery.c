@@ -399,6 +399,42 @@ test_asynchronous_message(void)
     bed_free(bed);
 }
 
+static void
+send_targets(Bed *bed, guint8 *bhs)
+{
+    initiator_header(bed->initiator, bhs, PDU_TEXT_REQUEST, PDU_FINAL);
+    put_be32(bhs + 20, PDU_TAG_RESERVED);
+    initiator_send(bed->initiator, bhs, "SendTargets=", 13);
+}
+
+/* The next text request says that the last was answered, if ExpStatSN does not; RFC 7143 11.10 */
+static void
+test_text_before_acknowledgement(void)
+{
+    Bed *bed = bed_new(SMALL);
+    guint8 first[PDU_BHS_SIZE], second[PDU_BHS_SIZE], seen[PDU_BHS_SIZE];
+
+    send_targets(bed, first);
+    expect(bed, PDU_TEXT_RESPONSE);
+    send_targets(bed, second);
+    memcpy(seen, expect(bed, PDU_TEXT_RESPONSE), PDU_BHS_SIZE);
+    g_assert_cmphex(pdu_itt(seen), ==, pdu_itt(second));
+    g_assert_cmphex(pdu_stat_sn(seen), ==, bed->first_sn + 1);
+
+    /* A retry of what was received counts for nothing */
+    initiator_send(bed->initiator, second, "SendTargets=", 13);
+    expect_nothing(bed);
+    send_status_snack(bed, bed->first_sn + 1, 1);
+    assert_replica(expect(bed, PDU_TEXT_RESPONSE), seen);
+    send_status_snack(bed, bed->first_sn, 1);
+    expect_reject(bed, PDU_REJECT_SNACK);
+    acknowledge(bed, 3);
+    send_targets(bed, first);
+    expect(bed, PDU_TEXT_RESPONSE);
+    expect_nothing(bed);
+    bed_free(bed);
+}
+
 /* A tag comes back with an answer before it still missing */
 static void
 test_tag_is_used_again(void)
@@ -642,23 +678,22 @@ test_data_acknowledgement(void)
     bed_free(bed);
 }
 
-/* RFC 7143 11.16.2: an initiator may ignore the A bit */
+/* RFC 7143 11.16.2: an initiator may ignore the A bit; that costs it one pause, and a short one */
 static void
 test_data_acknowledgement_ignored(void)
 {
     Bed *bed = bed_new(LARGE);
 
     send_read(bed, 4 * 2048);
-    for (guint32 n = 0; n < 2; n++) {
-        (void)expect_segment(bed, 4 * n);
-        for (guint i = 0; i < 8; i++)
-            advance(bed, SECOND);
-        expect_nothing(bed);
-        for (guint i = 0; i < 3; i++)
-            advance(bed, SECOND);
-    }
-    for (guint32 i = 8; i < 16; i++)
+    (void)expect_segment(bed, 0);
+    advance(bed, SECOND);
+    expect_nothing(bed);
+    advance(bed, SECOND);
+    advance(bed, SECOND);
+    for (guint32 i = 4; i < 16; i++) {
         g_assert_cmpuint(pdu_data_sn(expect(bed, PDU_DATA_IN)), ==, i);
+        g_assert_cmphex(bed->initiator->bhs[1] & PDU_DATA_IN_ACKNOWLEDGE, ==, 0);
+    }
 
     /* The status was sent: the reject is all, RFC 7143 7.8 */
     send_data_snack(bed, 1, 1);
@@ -667,16 +702,60 @@ test_data_acknowledgement_ignored(void)
     bed_free(bed);
 }
 
-/* The same before the status was sent: the command fails */
+/* Who has answered one gets more time, and is asked again once */
 static void
-test_data_is_gone(void)
+test_data_acknowledgement_late(void)
+{
+    Bed *bed = bed_new(LARGE);
+    guint32 ttt;
+
+    send_read(bed, 4 * 2048);
+    ttt = expect_segment(bed, 0);
+    send_snack(bed, PDU_SNACK_DATA_ACK, PDU_TAG_RESERVED, ttt, 4, 0);
+    for (guint32 n = 1; n < 3; n++) {
+        (void)expect_segment(bed, 4 * n);
+        for (guint i = 0; i < 8; i++)
+            advance(bed, SECOND);
+        expect_nothing(bed);
+        for (guint i = 0; i < 3; i++)
+            advance(bed, SECOND);
+    }
+    for (guint32 i = 12; i < 16; i++)
+        g_assert_cmpuint(pdu_data_sn(expect(bed, PDU_DATA_IN)), ==, i);
+    bed_free(bed);
+}
+
+/* MODE SELECT(6), control page: sense data in descriptor format from now on */
+static void
+set_descriptor_format(Bed *bed)
+{
+    static const guint8 sense[6] = { 0x1a, 0x08, 0x0a, 0, 16, 0 };
+    static const guint8 select[6] = { 0x15, 0x10, 0, 0, 16, 0 };
+    guint8 page[16];
+    Outcome outcome;
+
+    g_assert_true(initiator_run(bed->initiator, sense, 6, NULL, 0, page, sizeof(page), &outcome));
+    g_assert_cmphex(outcome.status, ==, 0);
+    page[0] = page[2] = 0;
+    page[4] &= 0x3f;
+    page[6] |= 0x04;
+    g_assert_true(initiator_run(bed->initiator, select, 6, page, sizeof(page), NULL, 0, &outcome));
+    g_assert_cmphex(outcome.status, ==, 0);
+}
+
+/* The same before the status was sent: the command fails, in the format that the unit is set to */
+static void
+test_data_is_gone(gconstpointer has_descriptors)
 {
     Bed *bed = bed_with(&(RigConfig){ .is_manual = TRUE, .adjust = adjust, .type = "held" }, LARGE);
+    const guint8 *sense = bed->initiator->data + 2;
 
+    if (has_descriptors != NULL)
+        set_descriptor_format(bed);
     send_read(bed, 2 * 2048);
     (void)expect_segment(bed, 0);
     rig_hold(bed->rig);
-    for (guint i = 0; i < 11; i++)
+    for (guint i = 0; i < 3; i++)
         advance(bed, SECOND);
     g_assert_cmpuint(rig_n_held(bed->rig), ==, 1);
     send_data_snack(bed, 1, 1);
@@ -684,7 +763,12 @@ test_data_is_gone(void)
     rig_release(bed->rig);
     expect(bed, PDU_SCSI_RESPONSE);
     g_assert_cmphex(bed->initiator->bhs[3], ==, 0x02);
-    expect_sense(bed, 0x0b, 0x11, 0x13);
+    if (has_descriptors == NULL) {
+        g_assert_cmphex(sense[0], ==, 0x70);
+        expect_sense(bed, 0x0b, 0x11, 0x13);
+    } else {
+        g_assert_cmpmem(sense, 4, "\x72\x0b\x11\x13", 4);
+    }
     bed_free(bed);
 }
 
@@ -751,9 +835,9 @@ test_digest_error_in_data_out(void)
     send_data_out(bed, ttt, 2, 2048, 1024, FALSE);
     expect_nothing(bed);
     send_data_out(bed, ttt, 3, 3072, 1024, TRUE);
-    /* The next R2TSN, and from the first byte that is missing on */
-    ttt = expect_r2t(bed, 1, 1024, 3072);
-    send_data_out(bed, ttt, 0, 1024, 3072, TRUE);
+    /* The next R2TSN, and what is missing */
+    ttt = expect_r2t(bed, 1, 1024, 1024);
+    send_data_out(bed, ttt, 0, 1024, 1024, TRUE);
     expect_response(bed, 1, 0);
     expect_written(bed, 2, 8);
     bed_free(bed);
@@ -787,10 +871,140 @@ test_data_out_is_lost(void)
     ttt = expect_r2t(bed, 0, 0, 4096);
     send_flawed_data(bed, ttt, 0, 0, 1024, FALSE, INITIATOR_FLAW_HEADER_DIGEST);
     send_data_out(bed, ttt, 1, 1024, 3072, TRUE);
-    ttt = expect_r2t(bed, 1, 0, 4096);
-    send_data_out(bed, ttt, 0, 0, 4096, TRUE);
+    ttt = expect_r2t(bed, 1, 0, 1024);
+    send_data_out(bed, ttt, 0, 0, 1024, TRUE);
     expect_response(bed, 0, 0);
     expect_written(bed, 1, 8);
+    bed_free(bed);
+}
+
+/* Of two gaps one recovery R2T takes both, with what is between them; RFC 7143 11.8 */
+static void
+test_two_gaps(void)
+{
+    Bed *bed = bed_new(SMALL);
+    guint32 ttt;
+
+    send_write(bed, 8);
+    ttt = expect_r2t(bed, 0, 0, 4096);
+    send_data_out(bed, ttt, 1, 512, 512, FALSE);
+    send_data_out(bed, ttt, 2, 1024, 512, FALSE);
+    send_data_out(bed, ttt, 4, 2048, 1024, FALSE);
+    send_data_out(bed, ttt, 5, 3072, 1024, TRUE);
+    ttt = expect_r2t(bed, 1, 0, 2048);
+    send_data_out(bed, ttt, 0, 0, 512, FALSE);
+    send_data_out(bed, ttt, 2, 1024, 1024, TRUE);
+    ttt = expect_r2t(bed, 2, 512, 512);
+    send_data_out(bed, ttt, 0, 512, 512, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 8);
+    bed_free(bed);
+}
+
+/* What comes late, but before the sequence ends, is not asked for */
+static void
+test_gap_is_filled(void)
+{
+    Bed *bed = bed_new(SMALL);
+    guint32 ttt;
+
+    send_write(bed, 8);
+    ttt = expect_r2t(bed, 0, 0, 4096);
+    send_data_out(bed, ttt, 1, 1024, 1024, FALSE);
+    send_data_out(bed, ttt, 2, 2048, 1024, FALSE);
+    send_data_out(bed, ttt, 0, 0, 1024, FALSE);
+    expect_nothing(bed);
+    send_data_out(bed, ttt, 3, 3072, 1024, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 8);
+    bed_free(bed);
+}
+
+/* Behind a gap nothing is taken that does not belong to what the R2T asks for */
+static void
+test_gap_and_wrong_offsets(void)
+{
+    static const guint32 places[][2] = {
+        { 0, 1024 }, { 3584, 1024 }, { 4096, 1024 }, { 0xfffffe00, 1024 }, { 2047, 4096 },
+    };
+    Bed *bed = bed_new(SMALL);
+    guint32 ttt;
+
+    send_write(bed, 16);
+    ttt = expect_r2t(bed, 0, 0, 4096);
+    send_data_out(bed, ttt, 0, 0, 512, FALSE);
+    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
+        guint8 bhs[PDU_BHS_SIZE] = { PDU_DATA_OUT };
+
+        put_be32(bhs + 16, bed->itt);
+        put_be32(bhs + 20, ttt);
+        put_be32(bhs + 28, bed->initiator->exp_stat_sn);
+        put_be32(bhs + 36, 7 + 2 * i);
+        put_be32(bhs + 40, places[i][0]);
+        initiator_send(bed->initiator, bhs, bed->data + 17, places[i][1]);
+    }
+    send_data_out(bed, ttt, 99, 3584, 512, TRUE);
+    ttt = expect_r2t(bed, 1, 512, 3072);
+    send_data_out(bed, ttt, 0, 512, 3072, TRUE);
+    ttt = expect_r2t(bed, 2, 4096, 4096);
+    send_data_out(bed, ttt, 0, 4096, 4096, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 16);
+    bed_free(bed);
+}
+
+/* No more is asked for than was before, and never nothing, whatever overlaps */
+static void
+test_gap_and_overlap(void)
+{
+    Bed *bed = bed_new(SMALL);
+    guint32 ttt;
+
+    send_write(bed, 24);
+    ttt = expect_r2t(bed, 0, 0, 4096);
+    send_data_out(bed, ttt, 1, 3072, 1024, FALSE);
+    send_data_out(bed, ttt, 0, 0, 3584, FALSE);
+    ttt = expect_r2t(bed, 1, 4096, 4096);
+    send_data_out(bed, ttt, 1, 5120, 1024, FALSE);
+    send_data_out(bed, ttt, 0, 4096, 3072, FALSE);
+    expect_nothing(bed);
+    send_data_out(bed, ttt, 2, 7168, 1024, TRUE);
+
+    ttt = expect_r2t(bed, 2, 8192, 4096);
+    send_data_out(bed, ttt, 7, 0, 1024, FALSE);
+    send_data_out(bed, ttt, 0, 8192, 2048, FALSE);
+    send_data_out(bed, ttt, 1, 10240, 2048, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 24);
+    bed_free(bed);
+}
+
+static void
+expect_given_up(Bed *bed)
+{
+    const RigEvent *event;
+
+    g_assert_false(initiator_receive_any(bed->initiator));
+    event = rig_last_event(bed->rig, ISCSI_EVENT_CONNECTION_LOST);
+    g_assert_nonnull(event);
+    g_assert_nonnull(strstr(event->reason, "data of a write did not come"));
+}
+
+/* Sequences that end and never have what was asked for: this does not go on for ever */
+static void
+test_sequences_in_vain(void)
+{
+    Bed *bed = bed_new(SMALL);
+    guint n = 0;
+
+    send_write(bed, 8);
+    while (initiator_receive_any(bed->initiator)) {
+        g_assert_cmphex(pdu_opcode(bed->initiator->bhs), ==, PDU_R2T);
+        g_assert_cmpuint(++n, <, 100);
+        send_data_out(bed, pdu_ttt(bed->initiator->bhs), 1, 1024, 1024, TRUE);
+    }
+    g_assert_cmpuint(n, >, 8);
+    expect_given_up(bed);
     bed_free(bed);
 }
 
@@ -845,21 +1059,44 @@ test_no_data_comes(void)
     bed_free(bed);
 }
 
+/* Nor is it asked for without end; what was asked for must come, so no response ends it (7.8) */
 static void
 test_data_is_given_up(void)
 {
     Bed *bed = bed_new(SMALL);
+    guint n = 0;
 
     send_write(bed, 8);
     (void)expect_r2t(bed, 0, 0, 4096);
     for (guint i = 0; i < 60; i++)
         advance(bed, SECOND);
-    do
-        g_assert_true(initiator_receive_any(bed->initiator));
-    while (pdu_opcode(bed->initiator->bhs) == PDU_R2T);
-    g_assert_cmphex(pdu_opcode(bed->initiator->bhs), ==, PDU_SCSI_RESPONSE);
-    g_assert_cmphex(bed->initiator->bhs[3], ==, 0x02);
-    expect_sense(bed, 0x0b, 0x47, 0x05);
+    while (initiator_receive_any(bed->initiator)) {
+        g_assert_cmphex(pdu_opcode(bed->initiator->bhs), ==, PDU_R2T);
+        n++;
+    }
+    g_assert_cmpuint(n, >=, 8);
+    g_assert_cmpuint(n, <, 20);
+    expect_given_up(bed);
+    bed_free(bed);
+}
+
+/* Two of the same, one behind the other, when one alone has not arrived: 7.9 */
+static void
+test_r2t_is_doubled(void)
+{
+    static const guint32 numbers[] = { 0, 0, 1, 2, 2, 3, 3 };
+    Bed *bed = bed_new(SMALL);
+    guint32 ttt = 0;
+
+    send_write(bed, 8);
+    for (guint i = 0; i < 23; i++)
+        advance(bed, SECOND);
+    for (guint i = 0; i < G_N_ELEMENTS(numbers); i++)
+        ttt = expect_r2t(bed, numbers[i], 0, 4096);
+    expect_nothing(bed);
+    send_data_out(bed, ttt, 0, 0, 4096, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 8);
     bed_free(bed);
 }
 
@@ -867,33 +1104,30 @@ static void
 test_r2t_run(void)
 {
     Bed *bed = bed_new(SMALL);
-    guint8 seen[4][PDU_BHS_SIZE];
+    guint8 seen[PDU_BHS_SIZE];
 
+    /* One at a time, although four were offered: RFC 7143 13.19 */
     send_write(bed, 64);
-    for (guint32 i = 0; i < 4; i++) {
-        (void)expect_r2t(bed, i, i * 4096, 4096);
-        memcpy(seen[i], bed->initiator->bhs, PDU_BHS_SIZE);
-    }
-    send_data_snack(bed, 1, 2);
-    assert_replica(expect(bed, PDU_R2T), seen[1]);
-    assert_replica(expect(bed, PDU_R2T), seen[2]);
+    (void)expect_r2t(bed, 0, 0, 4096);
+    memcpy(seen, bed->initiator->bhs, PDU_BHS_SIZE);
+    expect_nothing(bed);
+    send_data_snack(bed, 0, 1);
+    assert_replica(expect(bed, PDU_R2T), seen);
     send_data_snack(bed, 0, ALL);
-    for (guint i = 0; i < 4; i++)
-        assert_replica(expect(bed, PDU_R2T), seen[i]);
+    assert_replica(expect(bed, PDU_R2T), seen);
     expect_nothing(bed);
 
     /* One that was not sent; one that was answered */
-    send_data_snack(bed, 4, 1);
+    send_data_snack(bed, 1, 1);
     expect_reject(bed, PDU_REJECT_PROTOCOL_ERROR);
-    g_assert_cmpuint(pdu_data_sn(bed->initiator->bhs), ==, 4);
-    send_data_out(bed, pdu_ttt(seen[0]), 0, 0, 4096, TRUE);
-    (void)expect_r2t(bed, 4, 4 * 4096, 4096);
+    g_assert_cmpuint(pdu_data_sn(bed->initiator->bhs), ==, 1);
+    send_data_out(bed, pdu_ttt(seen), 0, 0, 4096, TRUE);
+    (void)expect_r2t(bed, 1, 4096, 4096);
+    memcpy(seen, bed->initiator->bhs, PDU_BHS_SIZE);
     send_data_snack(bed, 0, 1);
     expect_reject(bed, PDU_REJECT_PROTOCOL_ERROR);
     send_data_snack(bed, 0, ALL);
-    for (guint i = 1; i < 4; i++)
-        assert_replica(expect(bed, PDU_R2T), seen[i]);
-    (void)expect_r2t(bed, 4, 4 * 4096, 4096);
+    assert_replica(expect(bed, PDU_R2T), seen);
     expect_nothing(bed);
     bed_free(bed);
 }
@@ -1065,6 +1299,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/recovery/status-refused", test_status_refused);
     g_test_add_func("/iscsi/recovery/status-of-every-kind", test_status_of_every_kind);
     g_test_add_func("/iscsi/recovery/asynchronous-message", test_asynchronous_message);
+    g_test_add_func("/iscsi/recovery/text-before-acknowledgement",
+                    test_text_before_acknowledgement);
     g_test_add_func("/iscsi/recovery/tag-is-used-again", test_tag_is_used_again);
     g_test_add_func("/iscsi/recovery/window-closes", test_window_closes);
     g_test_add_func("/iscsi/recovery/silence-is-asked", test_silence_is_asked);
@@ -1075,14 +1311,23 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/recovery/data-acknowledgement", test_data_acknowledgement);
     g_test_add_func("/iscsi/recovery/data-acknowledgement-ignored",
                     test_data_acknowledgement_ignored);
-    g_test_add_func("/iscsi/recovery/data-is-gone", test_data_is_gone);
+    g_test_add_func("/iscsi/recovery/data-acknowledgement-late", test_data_acknowledgement_late);
+    g_test_add_data_func("/iscsi/recovery/data-is-gone", NULL, test_data_is_gone);
+    g_test_add_data_func("/iscsi/recovery/data-is-gone/descriptors", GINT_TO_POINTER(TRUE),
+                         test_data_is_gone);
     g_test_add_func("/iscsi/recovery/resegmentation", test_resegmentation);
     g_test_add_func("/iscsi/recovery/digest-error-in-data-out", test_digest_error_in_data_out);
     g_test_add_func("/iscsi/recovery/last-data-out-is-wrong", test_last_data_out_is_wrong);
     g_test_add_func("/iscsi/recovery/data-out-is-lost", test_data_out_is_lost);
+    g_test_add_func("/iscsi/recovery/two-gaps", test_two_gaps);
+    g_test_add_func("/iscsi/recovery/gap-is-filled", test_gap_is_filled);
+    g_test_add_func("/iscsi/recovery/gap-and-wrong-offsets", test_gap_and_wrong_offsets);
+    g_test_add_func("/iscsi/recovery/gap-and-overlap", test_gap_and_overlap);
+    g_test_add_func("/iscsi/recovery/sequences-in-vain", test_sequences_in_vain);
     g_test_add_func("/iscsi/recovery/end-of-sequence-is-lost", test_end_of_sequence_is_lost);
     g_test_add_func("/iscsi/recovery/no-data-comes", test_no_data_comes);
     g_test_add_func("/iscsi/recovery/data-is-given-up", test_data_is_given_up);
+    g_test_add_func("/iscsi/recovery/r2t-is-doubled", test_r2t_is_doubled);
     g_test_add_func("/iscsi/recovery/r2t-run", test_r2t_run);
     g_test_add_func("/iscsi/recovery/r2t-that-was-replaced", test_r2t_that_was_replaced);
     g_test_add_func("/iscsi/recovery/unsolicited-data-is-lost", test_unsolicited_data_is_lost);

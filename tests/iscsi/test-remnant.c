@@ -115,6 +115,51 @@ test_ended_meanwhile(void)
     bundle_deinit(&bundle);
 }
 
+/*
+ * RFC 7143 11.5.1: when a function has concluded the tasks of the unit, there are none to be
+ * reassigned, whether they had ended before or not
+ */
+static void
+check_ended_by_function(PduTmf function, gboolean had_ended)
+{
+    Bundle bundle;
+    guint8 bhs[PDU_BHS_SIZE];
+    guint32 itt;
+
+    bundle_init(&bundle, &config, 2);
+    itt = begin_write(&bundle, 1);
+    lose(&bundle, 1);
+    if (had_ended)
+        rig_release(bundle.rig);
+    rig_settle(bundle.rig);
+    initiator_header(bundle_turn(&bundle, 0), bhs, PDU_TASK_MANAGEMENT_REQUEST | PDU_IMMEDIATE,
+                     (guint8)(PDU_FINAL | function));
+    put_be32(bhs + 20, PDU_TAG_RESERVED);
+    initiator_send(bundle.c[0], bhs, NULL, 0);
+    rig_settle(bundle.rig);
+    if (!had_ended)
+        rig_release(bundle.rig);
+    bundle_receive(bundle.c[0]);
+    g_assert_cmphex(pdu_opcode(bundle.c[0]->bhs), ==, PDU_TASK_MANAGEMENT_RESPONSE);
+    g_assert_cmpuint(bundle.c[0]->bhs[2], ==, PDU_TMF_RESPONSE_COMPLETE);
+
+    g_assert_cmpuint(bundle_log_out(bundle_turn(&bundle, 0), PDU_LOGOUT_RECOVERY, 1), ==, 0);
+    advance(&bundle, 4);
+    g_assert_cmpuint(reassign(bundle.c[0], itt), ==, PDU_TMF_RESPONSE_NO_TASK);
+    g_assert_false(initiator_poll(bundle.c[0]));
+    bundle_deinit(&bundle);
+}
+
+static void
+test_ended_by_function(void)
+{
+    for (guint had_ended = 0; had_ended < 2; had_ended++) {
+        check_ended_by_function(PDU_TMF_ABORT_TASK_SET, had_ended != 0);
+        check_ended_by_function(PDU_TMF_LOGICAL_UNIT_RESET, had_ended != 0);
+        check_ended_by_function(PDU_TMF_TARGET_WARM_RESET, had_ended != 0);
+    }
+}
+
 /* RFC 7143 6.3.6: the session fails with its last connection, and goes on with the next */
 static void
 test_last_one(void)
@@ -248,6 +293,57 @@ check_own_removal(guint n)
 }
 
 static void
+make_level_1(IscsiTarget *target)
+{
+    make_level_2(target);
+    target->params.error_recovery_level = 1;
+}
+
+/*
+ * RFC 7143 7.6 is about tasks that are active: one that was answered has not been cleared, even if
+ * nobody has acknowledged that
+ */
+static void
+check_answered(void (*adjust)(IscsiTarget *target), gboolean logs_out, guint32 attention)
+{
+    RigConfig changed = config;
+    Bundle bundle;
+
+    changed.adjust = adjust;
+    bundle_init(&bundle, &changed, 2);
+    if (attention != 0)
+        rig_hold(bundle.rig);
+    bundle_send_write(bundle_turn(&bundle, 1), 0, 7);
+    rig_settle(bundle.rig);
+    if (attention == 0)
+        g_assert_cmphex(bundle_get_status(bundle.c[1]), ==, 0);
+    if (logs_out) {
+        bundle.c[1]->exp_stat_sn -= attention == 0;
+        bundle_send_logout(bundle_turn(&bundle, 1), PDU_LOGOUT_CLOSE_CONNECTION, 1);
+    } else {
+        lose(&bundle, 1);
+    }
+    rig_settle(bundle.rig);
+    if (attention != 0)
+        rig_release(bundle.rig);
+    rig_settle(bundle.rig);
+    advance(&bundle, 15);
+    g_assert_cmphex(bundle_test_unit(bundle_turn(&bundle, 0)), ==, attention);
+    bundle_deinit(&bundle);
+}
+
+static void
+test_answered(void)
+{
+    for (guint logs_out = 0; logs_out < 2; logs_out++) {
+        check_answered(make_level_1, logs_out != 0, 0);
+        check_answered(make_level_2, logs_out != 0, 0);
+        check_answered(make_level_1, logs_out != 0, 0x06477f);
+        check_answered(make_level_2, logs_out != 0, 0x06477f);
+    }
+}
+
+static void
 test_own_removal(void)
 {
     check_own_removal(2);
@@ -375,12 +471,14 @@ main(int argc, char *argv[])
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/iscsi/remnant/logout-for-recovery", test_logout_for_recovery);
     g_test_add_func("/iscsi/remnant/ended-meanwhile", test_ended_meanwhile);
+    g_test_add_func("/iscsi/remnant/ended-by-function", test_ended_by_function);
     g_test_add_func("/iscsi/remnant/last-one", test_last_one);
     g_test_add_func("/iscsi/remnant/last-one-by-another-cid", test_last_one_by_another_cid);
     g_test_add_func("/iscsi/remnant/nobody-comes", test_nobody_comes);
     g_test_add_func("/iscsi/remnant/time-is-over", test_time_is_over);
     g_test_add_func("/iscsi/remnant/time-is-over-after-logout", test_time_is_over_after_logout);
     g_test_add_func("/iscsi/remnant/close-of-a-lost-one", test_close_of_a_lost_one);
+    g_test_add_func("/iscsi/remnant/answered", test_answered);
     g_test_add_func("/iscsi/remnant/own-removal", test_own_removal);
     g_test_add_func("/iscsi/remnant/own-removal-of-the-last-one", test_own_removal_of_the_last_one);
     g_test_add_func("/iscsi/remnant/logout-of-the-session", test_logout_of_the_session);

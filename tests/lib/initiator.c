@@ -494,6 +494,20 @@ take_data_in(const Initiator *initiator, guint8 *in, guint32 in_size, Outcome *o
     return (bhs[1] & PDU_DATA_IN_STATUS) != 0;
 }
 
+void
+initiator_answer_ping(Initiator *initiator)
+{
+    guint32 ttt = pdu_ttt(initiator->bhs);
+    guint8 bhs[PDU_BHS_SIZE];
+
+    if (ttt == PDU_TAG_RESERVED)
+        return;
+    initiator_header(initiator, bhs, PDU_NOP_OUT | PDU_IMMEDIATE, 0x80);
+    put_be32(bhs + 16, PDU_TAG_RESERVED);
+    put_be32(bhs + 20, ttt);
+    initiator_send(initiator, bhs, NULL, 0);
+}
+
 gboolean
 initiator_run(Initiator *initiator, const guint8 *cdb, gsize cdb_size, const void *out,
               guint32 out_size, void *in, guint32 in_size, Outcome *ret_outcome)
@@ -504,8 +518,10 @@ initiator_run(Initiator *initiator, const guint8 *cdb, gsize cdb_size, const voi
     while (initiator_receive(initiator)) {
         PduOpcode opcode = pdu_opcode(initiator->bhs);
 
-        if (opcode == PDU_NOP_IN)
+        if (opcode == PDU_NOP_IN) {
+            initiator_answer_ping(initiator);
             continue;
+        }
         g_assert_cmphex(pdu_itt(initiator->bhs), ==, itt);
         if (opcode == PDU_R2T) {
             g_assert_cmpuint(get_be32(initiator->bhs + 36), ==, ret_outcome->n_r2t);

@@ -118,6 +118,9 @@ void initiator_header(Initiator *initiator, guint8 *bhs, guint8 opcode, guint8 f
 void initiator_command(Initiator *initiator, guint8 *bhs, guint8 flags, const guint8 *cdb,
                        gsize cdb_size, guint32 edtl);
 
+/* If the PDU received last is a ping, answer it, which acknowledges what came before */
+void initiator_answer_ping(Initiator *initiator);
+
 /**
  * initiator_run() - one command from header to status
  * @out: @out_size bytes to be written, sent as negotiated; or NULL

@@ -45,6 +45,9 @@ void peer_ask_data(PeerCommand *command, guint32 end);
 /* Nothing has come for a while, RFC 7143 7.1.4.1: all that was sent and is not here */
 void peer_ask_rest(PeerCommand *command);
 
+/* Something is here behind what is missing */
+gboolean peer_has_gap(const PeerCommand *command);
+
 /* The target wants to know that a read has come so far */
 void peer_acknowledge_data(PeerCommand *command);
 

@@ -71,6 +71,16 @@ is_seen(const PeerCommand *command, guint32 sn)
     return (command->seen[sn / 64] >> sn % 64 & 1) != 0;
 }
 
+gboolean
+peer_has_gap(const PeerCommand *command)
+{
+    for (guint32 sn = command->next_sn; sn < PEER_DATA_PDUS; sn++) {
+        if (is_seen(command, sn))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 void
 peer_ask_data(PeerCommand *command, guint32 end)
 {
@@ -183,6 +193,21 @@ find_open(const Arrival *arrival)
     return command != NULL && !command->is_done && command->link == arrival->link ? command : NULL;
 }
 
+/*
+ * RFC 7143 11.5.1: nothing of a command comes behind the answer of what has ended it, nor behind its
+ * own. With error recovery and on wires with faults PDUs come again, and late.
+ */
+static void
+check_open(const Arrival *arrival, const PeerCommand *command)
+{
+    const Peer *peer = arrival->link->peer;
+
+    if (peer->level == 0 && peer->config.fault == NULL && (command == NULL || command->is_covered))
+        g_error("%s of a command that had ended, task tag %x, on connection %u",
+                pdu_name((guint8)pdu_opcode(arrival->bhs)), pdu_itt(arrival->bhs),
+                arrival->link->cid);
+}
+
 static void
 take_data_in(const Arrival *arrival)
 {
@@ -192,6 +217,7 @@ take_data_in(const Arrival *arrival)
     gboolean is_new =
         (bhs[1] & PDU_DATA_IN_STATUS) != 0 && take_stat_sn(arrival->link, pdu_stat_sn(bhs));
 
+    check_open(arrival, command);
     if (command == NULL) {
         if (is_new)
             settle(arrival->link, pdu_stat_sn(bhs));
@@ -228,6 +254,7 @@ take_r2t(const Arrival *arrival)
     PeerCommand *command = find_open(arrival);
     guint32 sn = get_be32(bhs + 36);
 
+    check_open(arrival, command);
     peer_ask_statuses(arrival->link, pdu_stat_sn(bhs));
     if (command == NULL || is_seen(command, sn))
         return;
@@ -253,10 +280,10 @@ take_response(const Arrival *arrival)
     const guint8 *bhs = arrival->bhs;
     PeerCommand *command = find_open(arrival);
 
+    check_open(arrival, command);
     if (!take_stat_sn(arrival->link, pdu_stat_sn(bhs)))
         return;
     if (command == NULL) {
-        arrival->link->peer->n_strays++;
         settle(arrival->link, pdu_stat_sn(bhs));
         return;
     }
@@ -267,6 +294,37 @@ take_response(const Arrival *arrival)
     command->n_expected = get_be32(bhs + 36);
     take_sense(command, arrival);
     try_to_finish(command);
+}
+
+static gboolean
+is_covered(const PeerCommand *function, const PeerCommand *command)
+{
+    if (!command->is_used || command->is_done || !command->is_sent || command->kind != PEER_SCSI)
+        return FALSE;
+
+    switch ((guint)pdu_tmf_function(function->bhs)) {
+    case PDU_TMF_ABORT_TASK:
+        /* It belongs on the connection of the task; from another nothing is certain */
+        return pdu_itt(command->bhs) == pdu_tmf_rtt(function->bhs) &&
+               command->link == function->link;
+    case PDU_TMF_ABORT_TASK_SET:
+    case PDU_TMF_CLEAR_TASK_SET:
+    case PDU_TMF_LOGICAL_UNIT_RESET:
+    case PDU_TMF_TARGET_WARM_RESET:
+    case PDU_TMF_TARGET_COLD_RESET:
+    case PDU_TMF_I_T_NEXUS_RESET:
+        return peer_sn_less(pdu_cmd_sn(command->bhs), pdu_cmd_sn(function->bhs));
+    default:
+        return FALSE;
+    }
+}
+
+/* From this PDU on, on all connections */
+static void
+cover(Peer *peer, const PeerCommand *function)
+{
+    for (guint i = 0; i < PEER_COMMANDS; i++)
+        peer->commands[i].is_covered |= is_covered(function, &peer->commands[i]);
 }
 
 /* Of task management, logout or ping */
@@ -285,6 +343,8 @@ take_answer(const Arrival *arrival)
 
     command->status = bhs[2];
     command->is_done = TRUE;
+    if (command->kind == PEER_MANAGEMENT && command->status == PDU_TMF_RESPONSE_COMPLETE)
+        cover(peer, command);
     if (command->kind == PEER_PING) {
         peer_release(command);
     } else if (command->kind == PEER_LOGOUT && command->status == 0) {
@@ -320,7 +380,10 @@ take_nop_in(const Arrival *arrival)
     peer_link_send(arrival->link, answer, NULL, 0);
 }
 
-/* A command whose data came in damaged was not received: it is sent again, RFC 7143 7.8 */
+/*
+ * A command whose data came in damaged was not received: it is sent again, RFC 7143 7.8. At once only
+ * the first time: whatever has damaged it may go on doing so, and a probe finds it, too.
+ */
 static void
 take_reject(const Arrival *arrival)
 {
@@ -335,13 +398,27 @@ take_reject(const Arrival *arrival)
     g_assert_cmpuint(arrival->size, >=, PDU_BHS_SIZE);
     command = peer_find(peer, pdu_itt(arrival->data));
     if (arrival->bhs[2] == PDU_REJECT_DATA_DIGEST && command != NULL &&
-        pdu_opcode(arrival->data) == PDU_SCSI_COMMAND && command->link == arrival->link) {
+        pdu_opcode(arrival->data) == PDU_SCSI_COMMAND && command->link == arrival->link &&
+        !command->was_damaged) {
+        command->was_damaged = TRUE;
         peer->n_retries++;
         peer_send(command);
     } else if (arrival->bhs[2] == PDU_REJECT_IMMEDIATE && command != NULL) {
         command->is_rejected = TRUE;
         command->is_done = TRUE;
     }
+}
+
+/* RFC 7143 4.2.3.4: that tasks end is acknowledged, with the unit and no tag */
+static void
+answer_termination(const Arrival *arrival)
+{
+    guint8 answer[PDU_BHS_SIZE];
+
+    peer_header(arrival->link->peer, answer, PDU_NOP_OUT | PDU_IMMEDIATE, PDU_FINAL,
+                PDU_TAG_RESERVED);
+    memcpy(answer + 8, arrival->bhs + 8, 8);
+    peer_link_send(arrival->link, answer, NULL, 0);
 }
 
 static void
@@ -354,6 +431,8 @@ take_async(const Arrival *arrival)
     settle(arrival->link, pdu_stat_sn(arrival->bhs));
     peer->n_async++;
     peer->last_async = arrival->bhs[36];
+    if (peer->last_async == PDU_ASYNC_TASKS_TERMINATED)
+        answer_termination(arrival);
 }
 
 static void

@@ -7,7 +7,7 @@
  * A NOP-Out asks each connection how far it is: the answer has the next StatSN,
  * so lost answers at the end show, and ExpCmdSN, so a lost command shows. Only
  * the command that the target waits for is sent again, as it is sure not to
- * have arrived (RFC 7143 7.2.1).
+ * have arrived (RFC 7143 7.2.1). Probes are of two lengths, without a pattern.
  *
  * At level 2 a connection that failed is replaced, either by one with the same
  * CID, whose login logs the old one out, or by another and a logout for
@@ -130,6 +130,22 @@ ping(PeerLink *link)
     peer_link_send(link, command->bhs, NULL, 0);
 }
 
+/* If all probes were alike, a fault that comes periodically could hit the same PDU always */
+static gboolean
+toss(Peer *peer)
+{
+    peer->noise = peer->noise * 1103515245u + 12345u;
+    return (peer->noise >> 16 & 1) != 0;
+}
+
+/* Whether the target has not heard of the acknowledgement, or what it sent then is lost, shows in nothing */
+static gboolean
+must_acknowledge_again(const PeerCommand *command)
+{
+    return command->acked_sn != 0 && command->acked_sn == command->next_sn &&
+           !peer_has_gap(command) && toss(command->peer);
+}
+
 static void
 probe_command(PeerCommand *command)
 {
@@ -140,12 +156,13 @@ probe_command(PeerCommand *command)
         peer_send(command);
         return;
     }
-    if (peer->level == 0)
+    /* Of what the target does not have nothing can be asked for */
+    if (peer->level == 0 || !peer_sn_less(pdu_cmd_sn(command->bhs), peer->exp_cmd_sn))
         return;
     command->asked_sn = command->next_sn;
     if (command->has_status) {
         peer_ask_data(command, command->n_expected);
-    } else if (command->acked_sn != 0 && command->acked_sn == command->next_sn) {
+    } else if (must_acknowledge_again(command)) {
         command->ack_sn = command->acked_sn;
         peer_acknowledge_data(command);
         command->ack_sn = 0;
@@ -164,6 +181,8 @@ peer_probe(Peer *peer)
             continue;
         link->asked_stat_sn = link->exp_stat_sn;
         ping(link);
+        if (toss(peer))
+            ping(link);
     }
     for (guint i = 0; i < PEER_COMMANDS; i++) {
         PeerCommand *command = &peer->commands[i];

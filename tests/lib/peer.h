@@ -60,6 +60,7 @@ struct PeerCommand {
     gboolean is_done;
     gboolean is_given_up; /* done, and it will have no answer: see peer_give_up() */
     gboolean is_rejected; /* done: the target had no room for it */
+    gboolean is_covered;  /* a task management function has ended it: nothing of it may come */
     guint8 status;        /* SCSI status; or the response of the other kinds */
     guint8 sense_key;
     guint16 asc; /* ASC and ASCQ */
@@ -67,6 +68,7 @@ struct PeerCommand {
     /* how far it is */
     gboolean is_used;
     gboolean is_sent;
+    gboolean was_damaged; /* on the way to the target */
     gboolean has_status;
     guint32 stat_sn;
     guint32 n_expected; /* Data-In PDUs, with @has_status */
@@ -122,13 +124,13 @@ struct Peer {
     gboolean is_lost; /* the session is gone */
     char loss[64];    /* why */
     gboolean is_recovering;
+    guint32 noise;
     guint n_snacks;
     guint n_retries;
     guint n_reassigned;
     guint n_recoveries;
     guint n_rejects;
     guint8 last_reject; /* its reason */
-    guint n_strays;     /* SCSI Responses of commands that were given up */
     guint n_async;
     guint8 last_async; /* its event */
 };

@@ -3,9 +3,11 @@
 # SPDX-FileCopyrightText: the lunport authors
 """The include graph against the table of layers (docs/ARCHITECTURE.md).
 
-Data flows one way: a file includes its own folder and those that its row allows, nothing else.
+Data flows one way: a file includes its own folder and those that its row allows, nothing else. And
+the list of files there names every one, alone or with its family.
 """
 
+import fnmatch
 import re
 
 import tree
@@ -22,6 +24,7 @@ MAY_INCLUDE = {
     "ctl": {"util"},
 }
 DATA_PLANE = {"engine", "backstore", "scsi", "iscsi"}
+FILES = re.compile(r"^\* `(\w+)/`:(.*?)(?=^\* |^$)", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -59,8 +62,24 @@ def wrong_order(path, includes):
     return [f"its own header {name} is not the first include"]
 
 
+def wrong_names(folder, text):
+    """Sentences about a folder's files and the names and families that the list has for them."""
+    patterns = [word for words in re.findall(r"`([^`]+)`", text) for word in words.split()]
+    names = {path.stem.removesuffix("-private")
+             for path in tree.files(f"src/{folder}", ".c", ".h", ".def")}
+    missing = [f"{name} is in no row" for name in sorted(names)
+               if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    return missing + [f"there is no file {pattern}" for pattern in patterns
+                      if not fnmatch.filter(names, pattern)]
+
+
 def main():
     tap = tree.Tap()
+    listed = dict(FILES.findall((tree.ROOT / "docs" / "ARCHITECTURE.md").read_text()))
+    for folder in MAY_INCLUDE:
+        wrong = wrong_names(folder, listed.get(folder, ""))
+        tap.result(not wrong, f"layers: the files of src/{folder} are in docs/ARCHITECTURE.md",
+                   "\n".join(wrong))
     for path in tree.files("src", ".c", ".h", ".def"):
         if len(path.relative_to(tree.ROOT / "src").parts) < 2:
             continue
