@@ -46,6 +46,7 @@
 #define LOGOUT_MAX        60
 #define DEFAULT_DISK_NAME "disk1"
 #define EXIT_USAGE        2
+#define CONTROL_NICE      10
 
 typedef struct {
     char *bus;
@@ -356,6 +357,17 @@ on_name_lost(gpointer data)
     stop(daemon, EXIT_FAILURE);
 }
 
+/*
+ * Commands go before administration: what a burst of logins makes this thread and the bus do must
+ * not keep a worker from its processor. Linux has a nice value for each thread, and those that are
+ * there already keep theirs. Where it is not allowed nothing is lost but that.
+ */
+static void
+give_way_to_workers(void)
+{
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + CONTROL_NICE);
+}
+
 static gboolean
 run(Daemon *daemon, GError **ret_error)
 {
@@ -374,6 +386,7 @@ run(Daemon *daemon, GError **ret_error)
     daemon->service = service_new(&config, ret_error);
     if (daemon->service == NULL)
         return FALSE;
+    give_way_to_workers();
 
     if (strcmp(options->bus, "none") != 0) {
         g_autoptr(GError) error = NULL;

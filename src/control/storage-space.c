@@ -4,9 +4,11 @@
 /*
  * Storage: how much space stores really take
  *
- * Asked for with the statistics, of the file systems in threads of the pool.
- * One that does not answer in time keeps nobody from the other numbers, and is
- * not asked again before it does.
+ * Asked for with the statistics, of the file systems in the threads that open
+ * stores: those for the I/O of initiators are never started from here, since they
+ * would give way to the workers as this thread does (main.c). One that does not
+ * answer in time keeps nobody from the other numbers, and is not asked again
+ * before it does.
  */
 
 #include "control/storage-private.h"
@@ -126,7 +128,7 @@ start_measure(Storage *storage, const ModelBackstore *backstore, StorageQuestion
     measure->store = runtime->store;
     measure->name = g_strdup(backstore->spec->name);
     measure->question = question;
-    measure->queue = offload_queue_new(storage->service->offload, OFFLOAD_LOW);
+    measure->queue = offload_queue_new(storage->service->opens, OFFLOAD_LOW);
     measure->job.home = &storage->service->mailbox;
     measure->job.run = run_measure;
     measure->job.done = on_measured;

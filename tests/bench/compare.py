@@ -9,7 +9,10 @@ What is printed is the target's CPU time per operation and its ratio to the
 others: the absolute rates of a shared machine mean little.
 
 Some cases compare lunport with itself: the same server, with digests and
-without, in turns.
+without, in many short turns. What a machine does besides makes an operation
+dearer and never cheaper, and how many commands come with one system call
+changes from turn to turn; so the lower quartiles are compared, and how far the
+quartiles are apart tells what the ratio is worth.
 
 Needs tgtd and tgtadm (Debian package tgt) and root for the comparison with
 tgt; without them it measures lunport and the echo.
@@ -44,6 +47,8 @@ CASES = {
 # What one server is asked for in turns; the first is what the others are compared with
 DIGESTS = {"none": [], "header": ["--digests=header"], "data": ["--digests=data"],
            "both": ["--digests=both"]}
+TURN_SECONDS = 0.3
+TURNS = 8  # a round
 VARIANTS = {
     # name: (store type, options of bench, further options by the name of the variant)
     "digests-read-4k-q32": ("null", ["--depth=32"], DIGESTS),
@@ -188,14 +193,17 @@ def run_case(args, name):
 
 def run_variants(args, name):
     store, options, variants = VARIANTS[name]
-    rounds = {variant: [] for variant in variants}
+    names = list(variants)
+    rounds = {variant: [] for variant in names}
     with tempfile.TemporaryDirectory(prefix="lunport-bench-") as directory:
         server = Lunport(args.daemon, args.server_cpu, store, directory)
         try:
-            for _ in range(args.rounds):
-                for variant, more in variants.items():
-                    rounds[variant].append(
-                        measure(args.bench, server, args.load_cpu, options + more, args.seconds))
+            for turn in range(args.rounds * TURNS):
+                # None of them always comes behind the same other one
+                for variant in names[turn % len(names):] + names[:turn % len(names)]:
+                    rounds[variant].append(measure(args.bench, server, args.load_cpu,
+                                                   options + variants[variant] + ["--warmup=0.05"],
+                                                   TURN_SECONDS))
         finally:
             server.stop()
     return rounds
@@ -217,6 +225,17 @@ def report(name, rounds):
     sys.stdout.flush()
 
 
+def report_variants(name, rounds):
+    print(f"{name}:")
+    first = next(iter(rounds))
+    quartiles = {variant: statistics.quantiles([r["cpu_us"] for r in results], n=4)
+                 for variant, results in rounds.items()}
+    for variant, (low, middle, high) in quartiles.items():
+        print(f"  {variant:8} CPU µs/op: lower quartile {low:8.3f}  median {middle:8.3f}  "
+              f"upper {high:8.3f}  {low / quartiles[first][0]:6.3f} x {first}")
+    sys.stdout.flush()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build", help="build directory with src/lunportd and tests/bench")
@@ -232,7 +251,10 @@ def main():
     args.daemon = os.path.join(build, "src", "lunportd")
     args.bench = os.path.join(build, "tests", "bench", "bench")
     for name in args.cases or [*CASES, *VARIANTS]:
-        report(name, run_case(args, name) if name in CASES else run_variants(args, name))
+        if name in CASES:
+            report(name, run_case(args, name))
+        else:
+            report_variants(name, run_variants(args, name))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@
  *     hostile idle PORT IQN N          N sessions that answer pings and do nothing else
  *     hostile logins PORT IQN RATE S   log in and drop the connection, RATE times a second
  *     hostile stuck PORT IQN N         N sessions that ask for data and never read it
+ *     hostile trickle-read PORT IQN N  the same, but they read a byte a second
+ *     hostile trickle-write PORT IQN N N sessions that announce data and send a byte of it a second
  *     hostile drip PORT IQN N          N connections that send a byte a second, half of them in a session
  *     hostile silent PORT N            N connections that never send anything
  *     hostile garbage PORT BYTES       random bytes, on as many connections as it takes
@@ -35,7 +37,9 @@
 #define OP_NOP_OUT   0x00
 #define OP_COMMAND   0x01
 #define OP_LOGIN     0x03
+#define OP_DATA_OUT  0x05
 #define OP_NOP_IN    0x20
+#define OP_R2T       0x31
 #define LOGIN_ANSWER 0x23
 #define NO_TAG       0xffffffffU
 #define SOURCES      32 /* addresses of 127.0.0.0/8 that connections come from */
@@ -240,17 +244,17 @@ logins(Attack *attack, guint rate, guint seconds)
     return 0;
 }
 
-/* READ(10) of 1 MiB, as many as the window of a new session lets in */
+/* READ(10) or WRITE(10) of 1 MiB, as many as the window of a new session lets in */
 static void
-ask_for_much(int fd)
+command_much(int fd, gboolean is_write)
 {
     for (guint32 i = 0; i < 8; i++) {
-        guint8 pdu[BHS] = { OP_COMMAND, 0xc1 };
+        guint8 pdu[BHS] = { OP_COMMAND, is_write ? 0xa1 : 0xc1 };
 
         put_be32(pdu + 16, i + 1);
         put_be32(pdu + 20, 1 << 20);
         put_be32(pdu + 24, i + 1);
-        pdu[32] = 0x28;
+        pdu[32] = is_write ? 0x2a : 0x28;
         put_be16(pdu + 39, 2048);
         (void)send(fd, pdu, BHS, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
@@ -263,10 +267,83 @@ stuck(Attack *attack, guint n)
     guint made = open_sessions(attack, n, fds);
 
     for (guint i = 0; i < made; i++)
-        ask_for_much(fds[i]);
+        command_much(fds[i], FALSE);
     say("stuck", made);
     while (!is_over(1000))
         continue;
+    g_free(fds);
+    return 0;
+}
+
+static int
+trickle_read(Attack *attack, guint n)
+{
+    int *fds = g_new(int, n + 1);
+    guint made = open_sessions(attack, n, fds);
+    guint64 taken = 0;
+
+    for (guint i = 0; i < made; i++)
+        command_much(fds[i], FALSE);
+    say("trickle-read", made);
+    while (!is_over(1000)) {
+        for (guint i = 0; i < made; i++) {
+            guint8 byte;
+
+            taken += recv(fds[i], &byte, 1, MSG_DONTWAIT) == 1 ? 1 : 0;
+        }
+    }
+    say("taken", taken);
+    g_free(fds);
+    return 0;
+}
+
+/* The first R2T that has come; what comes before it, as a unit attention, is thrown away */
+static gboolean
+take_r2t(int fd, guint8 *r2t)
+{
+    while (recv(fd, r2t, BHS, MSG_DONTWAIT) == BHS) {
+        guint8 trash[1024];
+        gsize size = (get_be32(r2t + 4) + 3) & 0xfffffc;
+
+        if (r2t[0] == OP_R2T)
+            return TRUE;
+        if (size > sizeof(trash) || !receive_all(fd, trash, size))
+            return FALSE;
+    }
+    return FALSE;
+}
+
+/* The header of a Data-Out of 256 KiB that answers an R2T */
+static void
+begin_data(int fd)
+{
+    guint8 r2t[BHS];
+    guint8 pdu[BHS] = { OP_DATA_OUT, 0x80, [5] = 4 };
+
+    if (!take_r2t(fd, r2t))
+        return;
+    memcpy(pdu + 16, r2t + 16, 8);
+    (void)send(fd, pdu, BHS, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int
+trickle_write(Attack *attack, guint n)
+{
+    int *fds = g_new(int, n + 1);
+    guint made = open_sessions(attack, n, fds);
+    guint64 sent = 0;
+
+    for (guint i = 0; i < made; i++)
+        command_much(fds[i], TRUE);
+    (void)usleep(200000);
+    for (guint i = 0; i < made; i++)
+        begin_data(fds[i]);
+    say("trickle-write", made);
+    while (!is_over(1000)) {
+        for (guint i = 0; i < made; i++)
+            sent += send(fds[i], "C", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 1 : 0;
+    }
+    say("sent", sent);
     g_free(fds);
     return 0;
 }
@@ -354,6 +431,10 @@ main(int argc, char **argv)
         return logins(&attack, MAX((guint)number(argc, argv, 4), 1), (guint)number(argc, argv, 5));
     if (argc > 4 && strcmp(argv[1], "stuck") == 0)
         return stuck(&attack, (guint)number(argc, argv, 4));
+    if (argc > 4 && strcmp(argv[1], "trickle-read") == 0)
+        return trickle_read(&attack, (guint)number(argc, argv, 4));
+    if (argc > 4 && strcmp(argv[1], "trickle-write") == 0)
+        return trickle_write(&attack, (guint)number(argc, argv, 4));
     if (argc > 4 && strcmp(argv[1], "drip") == 0)
         return drip(&attack, (guint)number(argc, argv, 4));
     if (argc > 3 && strcmp(argv[1], "silent") == 0)
@@ -361,6 +442,7 @@ main(int argc, char **argv)
     if (argc > 3 && strcmp(argv[1], "garbage") == 0)
         return garbage(&attack, number(argc, argv, 3));
 
-    (void)fprintf(stderr, "usage: hostile idle|logins|stuck|drip|silent|garbage PORT …\n");
+    (void)fprintf(stderr, "usage: hostile idle|logins|stuck|trickle-read|trickle-write|drip|silent|"
+                          "garbage PORT …\n");
     return 2;
 }
