@@ -15,10 +15,8 @@
  * its next address. Nothing is held of the targets between two requests.
  *
  * What SendTargets asks for: in a discovery session all targets, or the one
- * named. In a normal session only its own target is told, whether it is asked
- * for by name, by nothing or by All; the RFC leaves All to discovery sessions,
- * initiators ask all the same, and this answer tells them nothing they do not
- * know.
+ * named. In a normal session its own target, by name or by nothing; another one
+ * is not told, and All is refused there (RFC 7143 appendix C).
  */
 
 #include "iscsi/discovery.h"
@@ -198,9 +196,9 @@ begin_list(Discovery *discovery, const char *value)
 
     discovery->is_inside = FALSE;
     discovery->cursor[0] = '\0';
-    if (is_normal && (is_all || value[0] == '\0')) {
+    if (is_normal && value[0] == '\0') {
         value = config->target_name;
-    } else if (is_all) {
+    } else if (is_all && !is_normal) {
         discovery->list = DISCOVERY_LIST_ALL;
         return TRUE;
     }

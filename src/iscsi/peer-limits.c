@@ -38,7 +38,8 @@ iscsi_limits_clamp(IscsiLimits *limits)
     limits->pdu_timeout = CLAMP(limits->pdu_timeout, 1, 3600);
     limits->peer_timeout = MIN(limits->peer_timeout, 3600);
     limits->max_sessions = CLAMP(limits->max_sessions, 1, G_MAXUINT16 - 1);
-    limits->max_text_size = CLAMP(limits->max_text_size, 1024, TEXT_TOTAL_MAX);
+    /* RFC 7143 6.1 */
+    limits->max_text_size = CLAMP(limits->max_text_size, 8192, TEXT_TOTAL_MAX);
     limits->max_ahs_size = MIN(limits->max_ahs_size, PDU_AHS_SIZE_MAX);
     if (limits->max_session_bytes != 0)
         limits->max_session_bytes = MAX(limits->max_session_bytes, POOL_BUFFER_MAX);

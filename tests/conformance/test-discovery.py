@@ -150,15 +150,18 @@ def test_announced(target):
 
 
 def test_normal(target):
-    """In a normal session its own target is told and no other."""
+    """In a normal session its own target is told and no other, and All is refused (RFC 7143 appendix C)."""
     target.ctl("target", "create", rig.IQN + ".other", "--enable")
     target.ctl("access", "open", rig.IQN + ".other")
-    for what in ("", "All", rig.IQN):
+    for what in ("", rig.IQN):
         with Initiator("127.0.0.1", target.port, target=rig.IQN) as initiator:
             found = initiator.send_targets(what)
         assert found == {rig.IQN: [f"127.0.0.1:{target.port},1"]}, f"{what}: {found}"
     with Initiator("127.0.0.1", target.port, target=rig.IQN) as initiator:
         assert initiator.send_targets(rig.IQN + ".other") == {}
+    with Initiator("127.0.0.1", target.port, target=rig.IQN) as initiator:
+        _, data = initiator.exchange(0x04, 0x80, ["SendTargets=All"], stat_sn=initiator.stat_sn)
+        assert data.rstrip(b"\0") == b"SendTargets=Reject", data
     with Initiator("127.0.0.1", target.port) as initiator:
         assert sorted(initiator.send_targets()) == [rig.IQN, rig.IQN + ".other"]
 

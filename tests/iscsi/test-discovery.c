@@ -184,7 +184,7 @@ test_normal_session(Fixture *fixture, gconstpointer unused)
     expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=\0"));
     EXPECT_TEXT(fixture, DISK2_RECORD);
     expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=All\0"));
-    EXPECT_TEXT(fixture, DISK2_RECORD);
+    EXPECT_TEXT(fixture, "SendTargets=Reject\0");
     expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(2) "\0"));
     EXPECT_TEXT(fixture, DISK2_RECORD);
     expect_done(fixture, RECEIVE(fixture, PDU_FINAL, "SendTargets=" DISK(1) "\0"));
