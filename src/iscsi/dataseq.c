@@ -670,6 +670,16 @@ dataseq_drain(Task *task)
     return !out->is_draining;
 }
 
+void
+dataseq_close(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    out->n_r2ts = 0;
+    out->unsolicited_open = FALSE;
+    out->is_draining = FALSE;
+}
+
 static void
 go_on(Task *task)
 {

@@ -40,6 +40,9 @@ gboolean dataseq_is_fast_abort(const Task *task);
  */
 gboolean dataseq_drain(Task *task);
 
+/* It is answered: it is owed nothing, and what still comes is discarded */
+void dataseq_close(Task *task);
+
 /* Encode the next R2T that is to be sent; FALSE: there is none */
 gboolean dataseq_emit_r2t(Task *task, TxSlot *slot);
 

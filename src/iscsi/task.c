@@ -82,7 +82,7 @@ task_queue(Task *task)
 void
 task_command_drained(Task *task)
 {
-    task->command.out.is_draining = FALSE;
+    dataseq_close(task);
     task->command.in.has_status = TRUE;
     task_queue(task);
 }

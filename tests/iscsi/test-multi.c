@@ -402,6 +402,42 @@ test_fence_and_silence(void)
     bundle_deinit(&bundle);
 }
 
+static void
+offer_recovery(IscsiTarget *target)
+{
+    target->params.error_recovery_level = 2;
+}
+
+/* Its answer is behind the fence for longer than data is waited for: it is owed none any more */
+static void
+test_fence_and_outstanding_data(void)
+{
+    Bundle bundle;
+    Initiator *other;
+    guint8 bhs[PDU_BHS_SIZE], cdb[10];
+
+    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .adjust = offer_recovery }, 2);
+    other = initiator_new(bundle.rig);
+    other->isid[5] = 9;
+    g_assert_cmphex(initiator_login(other, NULL), ==, 0);
+    initiator_settle(other);
+    raise_fence(&bundle);
+
+    initiator_cdb10(cdb, 0x2a, 0, 8);
+    initiator_command(bundle_turn(&bundle, 0), bhs, PDU_COMMAND_WRITE, cdb, sizeof(cdb), 4096);
+    initiator_send(bundle.c[0], bhs, NULL, 0);
+    rig_settle(bundle.rig);
+    send_reset(other);
+    rig_settle(bundle.rig);
+    for (guint i = 0; i < 8; i++) {
+        clock_advance(&bundle.rig->clock, USEC_PER_SEC);
+        rig_settle(bundle.rig);
+    }
+    g_assert_false(initiator_is_closed(bundle.c[0]));
+    initiator_free(other);
+    bundle_deinit(&bundle);
+}
+
 /* FastAbort, RFC 7143 4.2.3.4 */
 
 static void
@@ -891,6 +927,7 @@ main(int argc, char *argv[])
     g_test_add_func("/iscsi/multi/fence-and-loss-of-its-own", test_fence_and_loss_of_its_own);
     g_test_add_func("/iscsi/multi/fence-and-logout", test_fence_and_logout);
     g_test_add_func("/iscsi/multi/fence-and-silence", test_fence_and_silence);
+    g_test_add_func("/iscsi/multi/fence-and-outstanding-data", test_fence_and_outstanding_data);
     g_test_add_func("/iscsi/multi/fast-abort", test_fast_abort);
     g_test_add_func("/iscsi/multi/fast-abort-by-another", test_fast_abort_by_another);
     g_test_add_func("/iscsi/multi/one-is-lost", test_one_is_lost);
