@@ -192,6 +192,23 @@ fixture_add_disk(Fixture *fixture)
     fixture_add_lun(fixture, "d", 0);
 }
 
+void
+fixture_begin_faults(Fixture *fixture, const char *backstore, const char *rules)
+{
+    g_autoptr(GVariant) parsed = g_variant_parse(G_VARIANT_TYPE("aa{sv}"), rules, NULL, NULL, NULL);
+
+    g_assert_nonnull(parsed);
+    service_set_faults(fixture->service, backstore, parsed, &fixture->options, fixture_on_done,
+                       fixture);
+}
+
+void
+fixture_set_faults(Fixture *fixture, const char *backstore, const char *rules)
+{
+    fixture_begin_faults(fixture, backstore, rules);
+    fixture_finish(fixture);
+}
+
 ModelTarget *
 fixture_get_target(Fixture *fixture)
 {

@@ -61,6 +61,10 @@ void fixture_add_target(Fixture *fixture); /* TARGET, enabled, open */
 void fixture_add_lun(Fixture *fixture, const char *backstore, gint32 number);
 void fixture_add_disk(Fixture *fixture); /* all three: memory “d” as LUN 0 */
 
+/* SetFaults with @rules as text; and the same with its end awaited */
+void fixture_begin_faults(Fixture *fixture, const char *backstore, const char *rules);
+void fixture_set_faults(Fixture *fixture, const char *backstore, const char *rules);
+
 ModelTarget *fixture_get_target(Fixture *fixture);
 ModelBackstore *fixture_get_backstore(Fixture *fixture, const char *name);
 

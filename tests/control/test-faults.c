@@ -78,18 +78,13 @@ set_up(Fixture *fixture)
 static void
 begin_faults(Fixture *fixture, const char *rules)
 {
-    g_autoptr(GVariant) parsed = g_variant_parse(G_VARIANT_TYPE("aa{sv}"), rules, NULL, NULL, NULL);
-
-    g_assert_nonnull(parsed);
-    service_set_faults(fixture->service, "disk", parsed, &fixture->options, fixture_on_done,
-                       fixture);
+    fixture_begin_faults(fixture, "disk", rules);
 }
 
 static void
 set_faults(Fixture *fixture, const char *rules)
 {
-    begin_faults(fixture, rules);
-    fixture_finish(fixture);
+    fixture_set_faults(fixture, "disk", rules);
 }
 
 static void

@@ -13,17 +13,6 @@
 #define SIZE ((guint64)8 << 20)
 #define LONG ((guint64)256 << 30) /* of holes; it takes a while to read them */
 
-static void
-set_faults(Fixture *fixture, const char *faults)
-{
-    g_autoptr(GVariant) rules = g_variant_parse(G_VARIANT_TYPE("aa{sv}"), faults, NULL, NULL, NULL);
-
-    g_assert_nonnull(rules);
-    service_set_faults(fixture->service, "disk", rules, &fixture->options, fixture_on_done,
-                       fixture);
-    fixture_finish(fixture);
-}
-
 /* A disk with @faults */
 static void
 set_up_disk(Fixture *fixture, const char *type, guint64 size, const char *faults)
@@ -35,7 +24,7 @@ set_up_disk(Fixture *fixture, const char *type, guint64 size, const char *faults
     service_create_backstore(fixture->service, spec, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
     if (faults != NULL)
-        set_faults(fixture, faults);
+        fixture_set_faults(fixture, "disk", faults);
 }
 
 static void
@@ -264,7 +253,7 @@ test_shrunk_in_the_middle(Fixture *fixture, gconstpointer data)
     service_resize_backstore(fixture->service, "disk", SIZE / 4, TRUE, &fixture->options,
                              fixture_on_done, fixture);
     fixture_finish(fixture);
-    set_faults(fixture, "[]");
+    fixture_set_faults(fixture, "disk", "[]");
     fixture_wait(fixture, job_has_ended);
     g_assert_error(job->error, LUNPORT_ERROR, LUNPORT_ERROR_STORAGE_ERROR);
     assert_result(job, "{'bytes': <uint64 2088960>, 'unreadable-bytes': <uint64 8192>,"
