@@ -339,11 +339,15 @@ login_header(Connection *connection)
 
 /* A PDU is complete */
 
-/* Another copy of it has come meanwhile, on another connection, or its CmdSN was skipped */
+/* Another copy of it has come meanwhile, on another connection, or its CmdSN was skipped. What is next
+ * has not been. */
 static gboolean
 is_overtaken(const Task *task)
 {
-    return !task->is_immediate && session_order(task->session, task->bhs) == SESSION_IGNORE;
+    const Session *session = task->session;
+
+    return !task->is_immediate && task->cmd_sn != session->exp_cmd_sn &&
+           session_order(session, task->bhs) == SESSION_IGNORE;
 }
 
 static void
