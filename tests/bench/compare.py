@@ -31,6 +31,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "conformance"))
+from rig import free_port  # noqa: E402
+
 CASES = {
     # name: (store type, tgt's store, options of bench)
     "read-4k-q32": ("null", "null", ["--depth=32"]),
@@ -56,12 +59,6 @@ VARIANTS = {
     "digests-read-128k-q8": ("ram", ["--depth=8", "--block=131072"], DIGESTS),
     "digests-write-128k-q8": ("ram", ["--depth=8", "--block=131072", "--reads=0"], DIGESTS),
 }
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(port, process):

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control/client.h"
+#include "free-port.h"
 #include "harness.h"
 
 #define MANAGER     "/org/lunport1/Manager"
@@ -640,6 +641,7 @@ test_portals(Fixture *fixture, gconstpointer data)
 {
     static const char portal[] = "/org/lunport1/portals/127_2e0_2e0_2e1_3a";
     g_autoptr(GVariant) reply = NULL;
+    guint port = free_port_reserve();
     const char *path;
 
     makes(fixture, MANAGER, "Manager.CreatePortalGroup",
@@ -651,7 +653,7 @@ test_portals(Fixture *fixture, gconstpointer data)
           g_variant_new("(q@a{sv})", 0, no_options()), "InvalidArgument");
 
     reply = harness_call_ok(&fixture->harness, GROUP, "PortalGroup.AddPortal",
-                            g_variant_new("(sq@a{sv})", "127.0.0.1", 52731, no_options()));
+                            g_variant_new("(sq@a{sv})", "127.0.0.1", port, no_options()));
     g_variant_get(reply, "(&o)", &path);
     g_assert_true(g_str_has_prefix(path, portal));
     assert_string(fixture, path, "Portal.State", "listening");
@@ -659,7 +661,7 @@ test_portals(Fixture *fixture, gconstpointer data)
     assert_string(fixture, path, "Portal.Group", GROUP);
     assert_number(fixture, path, "Portal.ConnectionCount", 0);
     fails(fixture, GROUP, "PortalGroup.AddPortal",
-          g_variant_new("(sq@a{sv})", "127.0.0.1", 52731, no_options()), "AlreadyExists");
+          g_variant_new("(sq@a{sv})", "127.0.0.1", port, no_options()), "AlreadyExists");
     fails(fixture, GROUP, "PortalGroup.AddPortal",
           g_variant_new("(sq@a{sv})", "nowhere", 1, no_options()), "InvalidArgument");
 

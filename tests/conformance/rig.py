@@ -11,6 +11,7 @@ The programs are found through LUNPORTD and LUNCTL (Meson sets both) and may be 
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import time
 GIB = 1 << 30
 MIB = 1 << 20
 SKIP = 77
+PATIENCE = 300  # seconds for what takes a moment: a limit is there to end a hang, not to measure
 IQN = "iqn.2026-11.org.lunport:test"
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -107,21 +109,44 @@ def run(*arguments, timeout=120, **options):
     return result.stdout
 
 
-def wait_until(condition, what, seconds=30.0):
+def wait_until(condition, what, seconds=PATIENCE):
     """Poll an outside condition that offers nothing to wait on."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.05)
-    raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+
+
+def connections_begin():
+    """The first port that the kernel may give to a connection."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as text:
+        first = int(text.read().split()[0])
+    return first if first > 11000 else 32768
+
+
+_held_ports = []
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that nothing uses now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nothing uses, and that nothing will take.
+
+    It lies below those that the kernel gives to connections; the UDP port of the same number is held until
+    this process ends, by which tests that run at the same time keep out of each other's way.
+    """
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(10000, connections_begin())
+        token = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            token.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            token.close()
+            continue
+        _held_ports.append(token)
+        return port
+    raise OSError("no port of 127.0.0.1 is free")
 
 
 def answers(port):

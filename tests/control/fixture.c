@@ -227,12 +227,6 @@ fixture_get_backstore(Fixture *fixture, const char *name)
     return backstore;
 }
 
-guint16
-fixture_free_port(const Fixture *fixture)
-{
-    return (guint16)(fixture->port > 40000 ? fixture->port - 7001 : fixture->port + 7001);
-}
-
 char *
 fixture_read(Fixture *fixture, const char *directory, const char *leaf)
 {

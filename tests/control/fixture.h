@@ -78,9 +78,6 @@ Client *fixture_log_in(Fixture *fixture);
 gboolean fixture_has_session(Fixture *fixture);
 gboolean fixture_has_no_session(Fixture *fixture);
 
-/* A port that nobody has just now */
-guint16 fixture_free_port(const Fixture *fixture);
-
 /* Files */
 char *fixture_read(Fixture *fixture, const char *directory,
                    const char *leaf); /* NULL: there is none */

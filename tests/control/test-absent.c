@@ -15,6 +15,7 @@
 #include "client.h"
 #include "control/service-private.h"
 #include "fixture.h"
+#include "free-port.h"
 #include "util/error.h"
 #include "util/fd.h"
 
@@ -393,15 +394,14 @@ test_portal_is_retried(Fixture *fixture, gconstpointer data)
     struct sockaddr_in address = { .sin_family = AF_INET };
     g_autofree char *directory = g_build_filename(fixture->state_dir, "portal-groups", NULL);
     g_autofree char *text = NULL;
-    socklen_t size = sizeof(address);
+    guint16 port = free_port_reserve();
     autofd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, size), ==, 0);
+    address.sin_port = htons(port);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
     g_assert_cmpint(listen(fd, 1), ==, 0);
-    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &size), ==, 0);
-    text = g_strdup_printf("[PortalGroup]\nTag=1\n[Portal 1]\nAddress=127.0.0.1\nPort=%u\n",
-                           ntohs(address.sin_port));
+    text = g_strdup_printf("[PortalGroup]\nTag=1\n[Portal 1]\nAddress=127.0.0.1\nPort=%u\n", port);
     fixture_write(directory, "1.conf", text);
     fixture_restart(fixture);
     g_assert_true(has_failed_portal(fixture));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "free-port.h"
 #include "util/error.h"
 
 static Model *
@@ -552,7 +553,7 @@ portal_is(Fixture *fixture, const char *address, PortalState state)
 static void
 test_portals(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(PortalSpec) spec = portal_spec_new("127.0.0.1", fixture_free_port(fixture));
+    g_autoptr(PortalSpec) spec = portal_spec_new("127.0.0.1", free_port_reserve());
     guint32 id;
 
     service_add_portal(fixture->service, 7, spec, &fixture->options, fixture_on_done, fixture);

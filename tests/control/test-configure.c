@@ -8,6 +8,7 @@
 
 #include "client.h"
 #include "fixture.h"
+#include "free-port.h"
 #include "iscsi/keytable.h"
 #include "model/schema.h"
 #include "util/error.h"
@@ -134,7 +135,7 @@ test_reload_changes_the_announced_address(Fixture *fixture, gconstpointer data)
 {
     static const char text[] = "[PortalGroup]\nTag=7\n"
                                "[Portal 1]\nAddress=127.0.0.1\nPort=%u\n%s";
-    guint16 port = fixture_free_port(fixture);
+    guint16 port = free_port_reserve();
     g_autofree char *before = g_strdup_printf(text, port, "AnnounceAddress=192.0.2.7\n");
     g_autofree char *after = g_strdup_printf(text, port, "AnnounceAddress=192.0.2.8:3261\n");
     g_autofree char *without = g_strdup_printf(text, port, "");
@@ -181,9 +182,8 @@ static void
 test_reload_removes(Fixture *fixture, gconstpointer data)
 {
     const Model *model = service_get_model(fixture->service);
-    g_autofree char *group =
-        g_strdup_printf("[PortalGroup]\nTag=9\n[Portal 1]\nAddress=127.0.0.1\nPort=%u\n",
-                        fixture_free_port(fixture));
+    g_autofree char *group = g_strdup_printf(
+        "[PortalGroup]\nTag=9\n[Portal 1]\nAddress=127.0.0.1\nPort=%u\n", free_port_reserve());
 
     fixture_write(fixture->config_dir, "a.conf", RAM);
     fixture_write(fixture->config_dir, "g.conf", group);
