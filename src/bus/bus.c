@@ -383,5 +383,5 @@ bus_free(Bus *bus)
 void
 bus_ask_stop_job(Bus *bus, StopJobDone done, gpointer data)
 {
-    stop_job_ask(bus->connection, done, data);
+    stop_job_ask(bus->connection, STOP_JOB_ANSWER_MS, done, data);
 }

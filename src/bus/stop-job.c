@@ -20,7 +20,6 @@
 #define MANAGER_INTERFACE "org.freedesktop.systemd1.Manager"
 #define UNIT_INTERFACE    "org.freedesktop.systemd1.Unit"
 #define JOB_INTERFACE     "org.freedesktop.systemd1.Job"
-#define ANSWER_MS         1000
 
 typedef struct {
     GDBusConnection *connection;
@@ -56,7 +55,7 @@ ask(Question *question, const char *path, const char *interface, const char *met
     GVariant *parameters, const char *reply_type, GAsyncReadyCallback next)
 {
     g_dbus_connection_call(question->connection, SYSTEMD_NAME, path, interface, method, parameters,
-                           G_VARIANT_TYPE(reply_type), G_DBUS_CALL_FLAGS_NO_AUTO_START, ANSWER_MS,
+                           G_VARIANT_TYPE(reply_type), G_DBUS_CALL_FLAGS_NO_AUTO_START, G_MAXINT,
                            question->cancellable, next, question);
 }
 
@@ -122,13 +121,13 @@ on_unit(GObject *source, GAsyncResult *result, gpointer data)
 }
 
 void
-stop_job_ask(GDBusConnection *connection, StopJobDone done, gpointer data)
+stop_job_ask(GDBusConnection *connection, guint msec, StopJobDone done, gpointer data)
 {
     Question *question = g_new0(Question, 1);
 
     question->connection = g_object_ref(connection);
     question->cancellable = g_cancellable_new();
-    question->timer = g_timeout_add(ANSWER_MS, on_time, question);
+    question->timer = g_timeout_add(msec, on_time, question);
     question->done = done;
     question->data = data;
     /* 0: the process that asks */

@@ -7,6 +7,9 @@
 /* @is_stop: systemd stops the service for good. FALSE: it restarts it, or nobody knows. */
 typedef void (*StopJobDone)(gpointer data, gboolean is_stop);
 
-/* Ask systemd, on the bus of @connection, why this process is to end. @done follows within some seconds,
- * never from within the call. */
-void stop_job_ask(GDBusConnection *connection, StopJobDone done, gpointer data);
+/* The service that is to end does not wait longer for the answer */
+#define STOP_JOB_ANSWER_MS 1000
+
+/* Ask systemd, on the bus of @connection, why this process is to end. @done follows within @msec, never
+ * from within the call. */
+void stop_job_ask(GDBusConnection *connection, guint msec, StopJobDone done, gpointer data);
