@@ -13,7 +13,7 @@ clock_now(const Clock *clock)
     struct timespec ts = { 0 };
 
     if (clock->manual)
-        return clock->now;
+        return __atomic_load_n(&clock->now, __ATOMIC_RELAXED);
 
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
     return (gint64)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
@@ -31,5 +31,5 @@ clock_advance(Clock *clock, gint64 usec)
     g_assert(clock->manual);
     g_assert(usec >= 0);
 
-    clock->now += usec;
+    (void)__atomic_add_fetch(&clock->now, usec, __ATOMIC_RELAXED);
 }

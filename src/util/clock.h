@@ -22,6 +22,6 @@ extern const Clock clock_system;
 
 gint64 clock_now(const Clock *clock);
 
-/* For tests: a clock that stands still until it is told */
+/* For tests: a clock that stands still until it is told. Any thread may move it and look at it. */
 void clock_init_manual(Clock *clock, gint64 now);
 void clock_advance(Clock *clock, gint64 usec);

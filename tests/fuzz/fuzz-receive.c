@@ -120,7 +120,7 @@ log_in(Initiator *initiator, guint8 flags)
 int
 LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
-    const RigConfig config = { .is_manual = TRUE, .size = 1 << 20, .pool_size = 8 << 20 };
+    const RigConfig config = { .size = 1 << 20, .pool_size = 8 << 20 };
     g_autofree guint8 *copy = NULL;
     Initiator *initiator;
     guint8 flags;

@@ -478,9 +478,7 @@ adjust(IscsiTarget *target)
 static void
 begin(Play *play, guint8 flags)
 {
-    static const RigConfig config = {
-        .is_manual = TRUE, .size = 4 << 20, .pool_size = 12 << 20, .adjust = adjust
-    };
+    static const RigConfig config = { .size = 4 << 20, .pool_size = 12 << 20, .adjust = adjust };
     RigConfig with_workers = config;
     static const guint8 first[RECORD] = { 9, 0, 0, 1 };
     char *text =

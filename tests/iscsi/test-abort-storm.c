@@ -33,9 +33,9 @@
 #define REGION_SIZE   ((gsize)REGION_BLOCKS * BLOCK)
 #define N_SESSIONS    6
 #define LINKS_MAX     3
-#define WRITES_MAX    6  /* of a session at a time */
-#define MANAGES_MAX   4  /* task management requests at a time, the same */
-#define QUIET_MAX     20 /* seconds without anything */
+#define WRITES_MAX    6   /* of a session at a time */
+#define MANAGES_MAX   4   /* task management requests at a time, the same */
+#define QUIET_MAX     120 /* seconds without anything */
 
 typedef struct {
     guint index;
@@ -514,7 +514,7 @@ look_after(Storm *storm)
 }
 
 /* The service closes no connection that it was not told to close */
-static void
+G_GNUC_NORETURN static void
 complain_of_loss(const Storm *storm)
 {
     gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC;
@@ -529,7 +529,7 @@ complain_of_loss(const Storm *storm)
 }
 
 /* Nothing happens any more: what is waited for */
-static void
+G_GNUC_NORETURN static void
 complain(const Storm *storm)
 {
     for (guint i = 0; i < storm->jobs->len; i++) {
@@ -654,7 +654,8 @@ test_aborts(gconstpointer n_links)
     Storm storm = { .n_links = GPOINTER_TO_UINT(n_links) };
 
     open_storm(&storm, faults);
-    while (g_get_monotonic_time() < end) {
+    /* So long, and until something has come of it: the machine may be slow */
+    while (g_get_monotonic_time() < end || storm.n_looks == 0 || storm.n_checks == 0) {
         for (guint i = pick(8); i > 0; i--)
             act(&storm);
         turn(&storm);
@@ -670,8 +671,6 @@ test_aborts(gconstpointer n_links)
         "%u; checks %u; aborts %u, resets %u, sessions ended %u",
         storm.n_good, storm.n_aborted_answers, storm.n_looks, storm.n_partial, storm.n_checks,
         storm.n_aborts, storm.n_resets, storm.n_ends);
-    g_assert_cmpuint(storm.n_checks, >, 0);
-    g_assert_cmpuint(storm.n_looks, >, 0);
     close_storm(&storm);
 }
 

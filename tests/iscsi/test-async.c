@@ -71,7 +71,7 @@ protect_second(IscsiTarget *target)
 static Bed
 bed_open(void (*adjust)(IscsiTarget *target))
 {
-    Bed bed = { .rig = rig_new(&(RigConfig){ .is_manual = TRUE, .adjust = adjust }) };
+    Bed bed = { .rig = rig_new(&(RigConfig){ .adjust = adjust }) };
 
     bed.initiator = initiator_new(bed.rig);
     g_assert_cmphex(initiator_login(bed.initiator, NULL), ==, 0);
@@ -745,8 +745,7 @@ test_change_during_negotiation(void)
 static void
 test_exchange_is_not_acknowledged(void)
 {
-    Bed bed = { .rig = rig_new(
-                    &(RigConfig){ .is_manual = TRUE, .adjust = offer_recovery_and_large }) };
+    Bed bed = { .rig = rig_new(&(RigConfig){ .adjust = offer_recovery_and_large }) };
     guint8 bhs[PDU_BHS_SIZE];
 
     bed.initiator = initiator_new(bed.rig);

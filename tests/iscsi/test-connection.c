@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const RigConfig manual = { .is_manual = TRUE };
-
 /* Login */
 
 static void
@@ -161,7 +159,7 @@ test_reinstatement_is_given_up(void)
 {
     static const guint8 write[10] = { 0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0 };
     static const guint8 block[512];
-    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" });
+    Rig *rig = rig_new(&(RigConfig){ .n_workers = 2, .type = "held" });
     Initiator *old = initiator_new(rig), *again = initiator_new(rig), *last;
     guint8 bhs[PDU_BHS_SIZE];
 
@@ -240,7 +238,7 @@ test_login_limit(void)
 static void
 test_login_timeout(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
 
     rig_settle(rig);
@@ -510,7 +508,7 @@ answer_ping(Initiator *initiator)
 static void
 test_target_ping(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
 
     g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
@@ -528,7 +526,7 @@ test_target_ping(void)
 static void
 test_traffic_is_as_good_as_a_ping(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
 
     g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
@@ -545,7 +543,7 @@ test_traffic_is_as_good_as_a_ping(void)
 static void
 test_ping_timeout(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
 
     g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
@@ -596,7 +594,7 @@ pool_used(Rig *rig)
 static void
 test_stuck_reader(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
     guint8 cdb[10];
 

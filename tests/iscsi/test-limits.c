@@ -18,7 +18,8 @@
 
 #define BLOCK 512
 
-static const RigConfig manual = { .is_manual = TRUE };
+/* Events under way above which those that a peer can cause are left out */
+#define EVENTS_MAX 512
 
 static void
 set_limits(Rig *rig, void (*adjust)(IscsiLimits *limits))
@@ -109,7 +110,8 @@ test_logins_of_an_address(void)
         initiators[i] = initiator_new_tcp(rig);
         initiators[i]->isid[5] = (guint8)i;
     }
-    g_assert_true(initiator_is_closed(initiators[2]));
+    g_assert_false(initiator_receive(initiators[2]));
+    rig_settle(rig);
     g_assert_cmpuint(count_limit(rig, ISCSI_LIMIT_LOGINS_PER_ADDRESS), ==, 1);
 
     /* Another address is not concerned */
@@ -120,7 +122,9 @@ test_logins_of_an_address(void)
     /* Whether a login comes to its end or the peer goes: both make room */
     g_assert_cmphex(initiator_login(initiators[0], NULL), ==, 0);
     initiator_drop(initiators[1]);
-    rig_settle(rig);
+    /* What TCP has to tell may take a while */
+    while (iscsi_service_n_logins(rig->service) > 0)
+        rig_pump(rig);
     initiator_free(initiators[2]);
     for (guint i = 1; i < G_N_ELEMENTS(initiators); i++) {
         Initiator *late = initiator_new_tcp(rig);
@@ -140,7 +144,7 @@ test_logins_of_an_address(void)
 static void
 test_silence(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
 
     rig_settle(rig);
@@ -157,7 +161,7 @@ test_silence(void)
 static void
 test_byte_a_second(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
     static const guint8 login[PDU_BHS_SIZE] = { 0x43, 0x87 };
 
@@ -185,7 +189,7 @@ short_login(IscsiLimits *limits)
 static void
 test_change_while_a_login_waits(void)
 {
-    Rig *rig = rig_new(&manual);
+    Rig *rig = rig_new(NULL);
     Initiator *old = initiator_new(rig);
     Initiator *new;
 
@@ -214,7 +218,7 @@ never_ping(IscsiTarget *target)
 static void
 test_pdu_that_does_not_end(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE, .adjust = never_ping });
+    Rig *rig = rig_new(&(RigConfig){ .adjust = never_ping });
     Initiator *initiator = initiator_new(rig);
     guint8 bhs[PDU_BHS_SIZE] = { 0 };
     gboolean is_closed = FALSE;

@@ -254,7 +254,7 @@ play(const Case *test, guint nth)
                           .renews = trouble->renews,
                           .fault = &round.fault };
 
-    round.rig = rig_new(&(RigConfig){ .is_manual = TRUE, .size = 8 << 20, .adjust = adjust });
+    round.rig = rig_new(&(RigConfig){ .size = 8 << 20, .adjust = adjust });
     for (guint i = 0; i < 2; i++) {
         round.out[i] = g_malloc(size_of(test->load, i));
         round.in[i] = g_malloc0(size_of(test->load, i));
@@ -313,7 +313,7 @@ static void
 test_withheld(void)
 {
     static const guint8 ready[6];
-    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE, .adjust = adjust });
+    Rig *rig = rig_new(&(RigConfig){ .adjust = adjust });
     PeerConfig config = { .level = 1 };
     Peer *peer = peer_new(rig, &config, NULL);
     guint n = 0;

@@ -394,7 +394,7 @@ test_fence_and_silence(void)
 {
     Bundle bundle;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2 }, 2);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2 }, 2);
     raise_fence(&bundle);
     clock_advance(&bundle.rig->clock, 40 * USEC_PER_SEC);
     rig_settle(bundle.rig);
@@ -416,7 +416,7 @@ test_fence_and_outstanding_data(void)
     Initiator *other;
     guint8 bhs[PDU_BHS_SIZE], cdb[10];
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .adjust = offer_recovery }, 2);
+    bundle_init(&bundle, &(RigConfig){ .adjust = offer_recovery }, 2);
     other = initiator_new(bundle.rig);
     other->isid[5] = 9;
     g_assert_cmphex(initiator_login(other, NULL), ==, 0);
@@ -631,7 +631,7 @@ test_logout_of_a_lost_one(void)
 {
     Bundle bundle;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2 }, 3);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2 }, 3);
     initiator_drop(bundle.c[1]);
     initiator_drop(bundle.c[2]);
     rig_settle(bundle.rig);
@@ -656,7 +656,7 @@ test_logout_waits(void)
 {
     Bundle bundle;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" }, 2);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2, .type = "held" }, 2);
     rig_hold(bundle.rig);
     bundle_send_write(bundle_turn(&bundle, 1), 0, 1);
     rig_settle(bundle.rig);
@@ -673,7 +673,7 @@ test_own_logout_waits(void)
 {
     Bundle bundle;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" }, 2);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2, .type = "held" }, 2);
     rig_hold(bundle.rig);
     bundle_send_write(bundle_turn(&bundle, 1), 0, 1);
     bundle_send_logout(bundle_turn(&bundle, 1), PDU_LOGOUT_CLOSE_CONNECTION, 1);
@@ -690,7 +690,7 @@ test_logout_does_not_wait_for_the_store(void)
 {
     Bundle bundle;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" }, 2);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2, .type = "held" }, 2);
     rig_hold(bundle.rig);
     bundle_send_write(bundle_turn(&bundle, 1), 0, 1);
     rig_settle(bundle.rig);
@@ -848,7 +848,7 @@ test_reinstatement_is_given_up(void)
     Bundle bundle;
     Initiator *again;
 
-    bundle_init(&bundle, &(RigConfig){ .is_manual = TRUE, .n_workers = 2, .type = "held" }, 1);
+    bundle_init(&bundle, &(RigConfig){ .n_workers = 2, .type = "held" }, 1);
     rig_hold(bundle.rig);
     bundle_send_write(bundle_turn(&bundle, 0), 0, 1);
     rig_settle(bundle.rig);

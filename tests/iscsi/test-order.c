@@ -154,10 +154,13 @@ static void
 prepare(Player *player, Rig *rig, guint index)
 {
     static const guint8 ready[6];
-    PeerConfig config = { .n_links = N_LINKS,
-                          .isid = (guint8)(index + 1),
-                          .is_tcp = TRUE,
-                          .keys = "InitialR2T=No\nImmediateData=Yes" };
+    PeerConfig config = {
+        .n_links = N_LINKS,
+        .isid = (guint8)(index + 1),
+        /* without threads time passes when nothing comes, which TCP may bring late */
+        .is_tcp = rig->is_threaded,
+        .keys = "InitialR2T=No\nImmediateData=Yes"
+    };
     guint16 status;
 
     player->peer = peer_new(rig, &config, &status);

@@ -21,7 +21,7 @@
 #define N_STUCK 12   /* more than the pool has buffers */
 #define SLOW    "buffers are short and too little has moved on the connection"
 
-static const RigConfig manual = { .is_manual = TRUE, .pool_size = (gsize)10 << 20 };
+static const RigConfig manual = { .pool_size = (gsize)10 << 20 };
 
 typedef struct {
     Rig *rig;

@@ -40,7 +40,7 @@ bed_new(void)
 {
     Bed *bed = g_new0(Bed, 1);
 
-    bed->rig = rig_new(&(RigConfig){ .is_manual = TRUE, .adjust = adjust, .type = "held" });
+    bed->rig = rig_new(&(RigConfig){ .adjust = adjust, .type = "held" });
     bed->old = bed->initiator = initiator_new(bed->rig);
     g_assert_cmphex(initiator_login(bed->initiator, KEYS), ==, 0);
     initiator_settle(bed->initiator);

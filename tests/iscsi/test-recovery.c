@@ -75,7 +75,7 @@ bed_with(const RigConfig *config, const char *keys)
 static Bed *
 bed_new(const char *keys)
 {
-    return bed_with(&(RigConfig){ .is_manual = TRUE, .adjust = adjust }, keys);
+    return bed_with(&(RigConfig){ .adjust = adjust }, keys);
 }
 
 static void
@@ -531,8 +531,7 @@ test_silence_is_asked(void)
 static void
 test_room_is_asked_for(void)
 {
-    Bed *bed =
-        bed_with(&(RigConfig){ .is_manual = TRUE, .adjust = adjust, .pool_size = 8 * MIB }, LARGE);
+    Bed *bed = bed_with(&(RigConfig){ .adjust = adjust, .pool_size = 8 * MIB }, LARGE);
     guint n = 0;
 
     for (guint i = 0; i < 8; i++)
@@ -747,7 +746,7 @@ set_descriptor_format(Bed *bed)
 static void
 test_data_is_gone(gconstpointer has_descriptors)
 {
-    Bed *bed = bed_with(&(RigConfig){ .is_manual = TRUE, .adjust = adjust, .type = "held" }, LARGE);
+    Bed *bed = bed_with(&(RigConfig){ .adjust = adjust, .type = "held" }, LARGE);
     const guint8 *sense = bed->initiator->data + 2;
 
     if (has_descriptors != NULL)

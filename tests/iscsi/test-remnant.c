@@ -22,7 +22,6 @@ make_level_2(IscsiTarget *target)
 }
 
 static const RigConfig config = {
-    .is_manual = TRUE,
     .n_workers = 2,
     .type = "held",
     .adjust = make_level_2,

@@ -203,7 +203,7 @@ send_rejected_write(Initiator *initiator, guint8 *bhs, const guint8 *data)
 static void
 test_gap_that_stays(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE });
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
     guint8 bhs[PDU_BHS_SIZE], cdb[6] = { 0 }, data[BLOCK] = { 0 };
 
@@ -226,7 +226,7 @@ test_gap_that_stays(void)
 static void
 test_gap_that_is_filled(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .is_manual = TRUE });
+    Rig *rig = rig_new(NULL);
     Initiator *initiator = initiator_new(rig);
     guint8 bhs[PDU_BHS_SIZE], data[BLOCK] = { 1 }, in[BLOCK];
 

@@ -847,7 +847,7 @@ test_commands_behind_a_logout(void)
 static void
 test_logout_does_not_wait_for_the_store(void)
 {
-    Rig *rig = rig_new(&(RigConfig){ .type = "held", .is_manual = TRUE });
+    Rig *rig = rig_new(&(RigConfig){ .type = "held" });
     Initiator *initiator = initiator_new(rig);
     guint8 bhs[PDU_BHS_SIZE];
 

@@ -167,7 +167,8 @@ static void
 test_answers_are_coalesced(void)
 {
     Rig *rig = rig_new(&(RigConfig){ .type = "null" });
-    Initiator *initiator = initiator_new_tcp(rig);
+    /* By a socket pair: what TCP takes at once depends on what it has heard of the other side */
+    Initiator *initiator = initiator_new(rig);
     g_autofree guint8 *answers = g_malloc(DEPTH * ANSWER);
 
     if (HAS_SANITIZER) {

@@ -43,8 +43,7 @@ pass_time(Peer *peer)
     guint n = 0;
 
     if (!peer->rig->is_threaded) {
-        if (peer->rig->clock.manual)
-            clock_advance(&peer->rig->clock, IDLE_USEC);
+        clock_advance(&peer->rig->clock, IDLE_USEC);
         rig_settle(peer->rig);
         return;
     }

@@ -184,7 +184,7 @@ void peer_recover(Peer *peer);
 /**
  * peer_wait() - until @command is done, recovering and probing meanwhile
  *
- * The rig's clock moves when it is a manual one and nothing happens.
+ * Without threads the rig's clock moves when nothing happens.
  *
  * Returns: FALSE: the session is lost
  */

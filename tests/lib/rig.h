@@ -11,7 +11,9 @@
  * A target to test against: workers, a service, one LU, one target
  *
  * Without threads the test turns the workers' loops itself, so that everything
- * happens in the order it says and time stands still until it is moved.
+ * happens in the order it says and time stands still until it is moved. With
+ * threads time passes while they run: when all of the program is held up, as on
+ * a machine that is busy, nothing runs into a timeout because of that.
  */
 
 #define RIG_TARGET    "iqn.2026-11.org.lunport:test"
@@ -21,7 +23,6 @@
 typedef struct {
     guint n_workers; /* 0 is 1 */
     gboolean is_threaded;
-    gboolean is_manual; /* clock; only without threads */
     const char *type;   /* of the backstore; NULL is "ram"; "held" can keep requests back */
     guint64 size;       /* of the backstore; 0 is 64 MiB */
     gsize pool_size;    /* 0 is 64 MiB */
@@ -43,11 +44,14 @@ typedef struct {
     char *reason;
     IscsiLimit limit;
     guint count;
+    Address remote;
 } RigEvent;
 
 typedef struct {
     Clock clock;
     gboolean is_threaded;
+    GThread *ticker; /* moves the clock; NULL without threads */
+    gint is_ticking; /* atomic */
     Offload *offload;
     Worker *workers[8];
     guint n_workers;
@@ -57,6 +61,7 @@ typedef struct {
     Lu *lu;
     LunMap *map;
     GPtrArray *events; /* RigEvent */
+    gboolean is_deaf;  /* the control thread takes no messages (without threads) */
 } Rig;
 
 Rig *rig_new(const RigConfig *config); /* NULL: defaults */
