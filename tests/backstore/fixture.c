@@ -12,6 +12,7 @@
 
 #include "fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
@@ -225,27 +226,42 @@ store_check_zeros(Fixture *fixture, guint64 offset, guint64 length)
     store_read(fixture, offset, length, 0, TRUE);
 }
 
+/* A free device, set up. Between the question which one is free and its use another test may take it. */
+static int
+take_loop(int control, const struct loop_config *config)
+{
+    for (;;) {
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        g_autofree char *path = g_strdup_printf("/dev/loop%d", number);
+        autofd int fd = number >= 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+        if (fd < 0)
+            return -1;
+        if (ioctl(fd, LOOP_CONFIGURE, config) == 0)
+            return fd_take(&fd);
+        if (errno != EBUSY)
+            return -1;
+    }
+}
+
 int
 loop_open(const char *backing, guint64 size, guint32 sector_size, const char **ret_why)
 {
     struct loop_config config = { .block_size = sector_size,
                                   .info = { .lo_flags = LO_FLAGS_AUTOCLEAR } };
-    g_autofree char *path = NULL;
     autofd int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     autofd int file = open(backing, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     autofd int fd = -1;
     int read_only = 0;
-    int number = control >= 0 ? ioctl(control, LOOP_CTL_GET_FREE) : -1;
 
     *ret_why = "no loop devices here, or not root";
-    if (number < 0)
+    if (control < 0)
         return -1;
 
     g_assert_cmpint(ftruncate(file, (off_t)size), ==, 0);
-    path = g_strdup_printf("/dev/loop%d", number);
-    fd = open(path, O_RDWR | O_CLOEXEC);
     config.fd = (guint32)file;
-    if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &config) < 0)
+    fd = take_loop(control, &config);
+    if (fd < 0)
         return -1;
 
     /* A mark that outlives the device's user */

@@ -122,6 +122,7 @@ make_large_file(const char *path)
     config.create = TRUE;
     config.preallocate = TRUE;
     g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    g_assert_cmpint(rmdir(fixture.directory), ==, 0); /* which nobody will do */
     fixture_open(&fixture, &config);
 }
 

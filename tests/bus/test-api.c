@@ -63,6 +63,7 @@ start_service(Fixture *fixture)
     service_start(fixture->service, on_outcome, &outcome);
     wait_until(is_done, &outcome);
     g_assert_no_error(outcome.error);
+    client_ask_for_patience(fixture->service);
     harness_up(&fixture->harness, fixture->service);
 }
 
@@ -640,8 +641,8 @@ static void
 test_portals(Fixture *fixture, gconstpointer data)
 {
     static const char portal[] = "/org/lunport1/portals/127_2e0_2e0_2e1_3a";
-    g_autoptr(GVariant) reply = NULL;
     guint port = free_port_reserve();
+    g_autoptr(GVariant) reply = NULL;
     const char *path;
 
     makes(fixture, MANAGER, "Manager.CreatePortalGroup",

@@ -9,15 +9,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/service-private.h"
 #include "util/bytes.h"
 
 #define BHS_SIZE           48
-#define TIMEOUT_SECONDS    60
+#define TIMEOUT_SECONDS    600
 #define OP_SCSI_RESPONSE   0x21
 #define OP_LOGIN_RESPONSE  0x23
 #define OP_DATA_IN         0x25
 #define OP_LOGOUT_RESPONSE 0x26
 #define OP_ASYNC_MESSAGE   0x32
+#define OP_NOP_IN          0x20
+#define TAG_RESERVED       0xffffffffU
+
+void
+client_ask_for_patience(Service *service)
+{
+    LimitsSpec *limits = &service->model->settings->limits;
+    const LimitsSpec saved = *limits;
+
+    limits->login_timeout = limits->silence_timeout = limits->pdu_timeout = 600;
+    limits_apply(service);
+    *limits = saved;
+}
 
 Client *
 client_new(guint16 port)
@@ -66,6 +80,9 @@ receive_all(Client *client, guint8 *data, gsize size)
     while (size > 0) {
         gssize n = recv(client->fd, data, size, 0);
 
+        /* As it has a timeout, it ends so when the program was stopped and goes on */
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             return FALSE;
         data += n;
@@ -74,9 +91,25 @@ receive_all(Client *client, guint8 *data, gsize size)
     return TRUE;
 }
 
-/* One PDU; of its data segment only sense data is looked at */
+/* The service asks whether we are there when we have been silent for a while, as on a busy machine */
+static void
+answer_ping(Client *client, const guint8 *ping)
+{
+    guint8 bhs[BHS_SIZE] = { 0x40, 0x80 };
+
+    if (get_be32(ping + 20) == TAG_RESERVED)
+        return;
+    memcpy(bhs + 8, ping + 8, 8);
+    put_be32(bhs + 16, TAG_RESERVED);
+    put_be32(bhs + 20, get_be32(ping + 20));
+    put_be32(bhs + 24, client->cmd_sn);
+    put_be32(bhs + 28, client->exp_stat_sn);
+    (void)send_all(client, bhs, BHS_SIZE);
+}
+
+/* One PDU, also a ping; of its data segment only sense data is looked at */
 static gboolean
-receive_pdu(Client *client, guint8 *bhs)
+receive_any(Client *client, guint8 *bhs)
 {
     g_autofree guint8 *data = NULL;
     gsize size;
@@ -97,6 +130,17 @@ receive_pdu(Client *client, guint8 *bhs)
 }
 
 guint16
+static gboolean
+receive_pdu(Client *client, guint8 *bhs)
+{
+    while (receive_any(client, bhs)) {
+        if ((bhs[0] & 0x3f) != OP_NOP_IN)
+            return TRUE;
+        answer_ping(client, bhs);
+    }
+    return FALSE;
+}
+
 client_login(Client *client, const char *target)
 {
     static const char keys[] = "InitiatorName=iqn.2026-11.org.lunport:client%cSessionType=%s%c"
@@ -307,7 +351,7 @@ client_wait_closed(Client *client)
 
         if (n == 0 || (n < 0 && errno == ECONNRESET))
             return TRUE;
-        if (n < 0)
+        if (n < 0 && errno != EINTR)
             return FALSE;
     }
 }

@@ -4,6 +4,8 @@
 
 #include <glib.h>
 
+#include "control/service.h"
+
 /*
  * A blocking initiator for tests of the whole service: one connection, one
  * command at a time, over TCP. It needs nothing of the service's main loop
@@ -21,6 +23,10 @@ typedef struct {
 } Client;
 
 /* A connection to 127.0.0.1:@port, which waits until it is accepted */
+/* The service gives clients more time than it does otherwise, until its limits are changed: a test may be
+ * held up between two steps. */
+void client_ask_for_patience(Service *service);
+
 Client *client_new(guint16 port);
 void client_free(Client *client);
 

@@ -9,6 +9,8 @@
 
 #include "util/error.h"
 
+#define PATIENCE 120
+
 void
 fixture_on_done(gpointer object, const GError *error, gpointer data)
 {
@@ -20,11 +22,12 @@ fixture_on_done(gpointer object, const GError *error, gpointer data)
     fixture->error = error != NULL ? g_error_copy(error) : NULL;
 }
 
+/* Seconds in which the loop was turned: while the program is held up it is only one */
 static gboolean
-on_timeout(gpointer data)
+on_second(gpointer data)
 {
-    g_error("The operation did not end");
-    return G_SOURCE_REMOVE;
+    g_assert_cmpuint(++*(guint *)data, <, PATIENCE);
+    return G_SOURCE_CONTINUE;
 }
 
 static gboolean
@@ -36,7 +39,8 @@ is_done(Fixture *fixture)
 void
 fixture_wait(Fixture *fixture, gboolean (*condition)(Fixture *fixture))
 {
-    guint timer = g_timeout_add_seconds(60, on_timeout, NULL);
+    guint n_seconds = 0;
+    guint timer = g_timeout_add_seconds(1, on_second, &n_seconds);
 
     while (!condition(fixture))
         (void)g_main_context_iteration(NULL, TRUE);
@@ -84,6 +88,7 @@ fixture_start(Fixture *fixture)
         fixture->before_start(fixture);
     service_start(fixture->service, fixture_on_done, fixture);
     fixture_finish(fixture);
+    client_ask_for_patience(fixture->service);
     group = model_find_portal_group(service_get_model(fixture->service), 1);
     for (guint i = 0; i < group->portals->len; i++) {
         const ModelPortal *portal = group->portals->pdata[i];

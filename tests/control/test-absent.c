@@ -323,10 +323,13 @@ test_allocated_size(Fixture *fixture, gconstpointer data)
     fd = open(path, O_WRONLY | O_CLOEXEC);
     g_assert_cmpint(write(fd, zeros, 8 * MIB), ==, 8 * MIB);
     g_assert_cmpint(fsync(fd), ==, 0);
-    service_get_statistics(fixture->service, on_statistics, &told);
-    while (!told)
-        (void)g_main_context_iteration(NULL, TRUE);
-    g_assert_cmpuint(get_late(fixture)->allocated_size, >=, 8 * MIB);
+    /* Statistics do not wait long for file systems: what comes too late is there the next time */
+    while (get_late(fixture)->allocated_size < 8 * MIB) {
+        told = FALSE;
+        service_get_statistics(fixture->service, on_statistics, &told);
+        while (!told)
+            (void)g_main_context_iteration(NULL, TRUE);
+    }
 }
 
 static void

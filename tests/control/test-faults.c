@@ -402,13 +402,14 @@ static void
 test_writable_in_vain(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *path = disk_path(fixture);
-    g_autoptr(Client) client = set_up_read_only(fixture, TRUE);
+    Client *client = set_up_read_only(fixture, TRUE);
 
     g_assert_cmpint(g_unlink(path), ==, 0);
     set_read_only(fixture, FALSE);
     fixture_finish_with(fixture, LUNPORT_ERROR_STORAGE_NOT_FOUND);
     g_assert_true(get_disk(fixture)->spec->read_only);
     g_assert_true(get_disk(fixture)->saved->read_only);
+    client_free(client);
 }
 
 /* Two may read one file; neither of them may write it then */

@@ -105,6 +105,20 @@ pass_a_second(Fixture *fixture)
     fixture->inbox.window -= G_TIME_SPAN_SECOND;
 }
 
+/* Nobody's time is up because this program was held up; test_time() is about those whose is */
+static void
+forgive_delays(Fixture *fixture)
+{
+    gint64 now = g_get_monotonic_time();
+
+    for (guint i = 0; i < ISNS_INBOX_PEERS; i++) {
+        IsnsInboxPeer *peer = &fixture->inbox.peers[i];
+
+        if (peer->fd >= 0 && peer->due <= now)
+            peer->due = now + G_TIME_SPAN_HOUR;
+    }
+}
+
 /* One turn of the owner, which waits for the inbox or @fd. Returns whether @fd is ready. */
 static gboolean
 turn(Fixture *fixture, int fd)
@@ -116,6 +130,7 @@ turn(Fixture *fixture, int fd)
     isns_inbox_poll(&fixture->inbox, fds, &due);
     fds[ISNS_INBOX_FDS] = (struct pollfd){ .fd = fd, .events = POLLIN };
     g_assert_cmpint(poll(fds, G_N_ELEMENTS(fds), 60000), >, 0);
+    forgive_delays(fixture);
     isns_inbox_serve(&fixture->inbox, fds, &fixture->ears);
     return fds[ISNS_INBOX_FDS].revents != 0;
 }
@@ -385,12 +400,14 @@ test_a_peer_that_does_not_read(Fixture *fixture, gconstpointer unused)
     g_autofree guint8 *zeros = g_malloc0(G_MAXUINT16);
     g_autoptr(GByteArray) message = begin(INQUIRY, WHOLE);
     autofd int fd = connect_server(fixture);
-    const int small = 4096;
+    const int small = 4096, large = 1 << 20;
     guint n = 0;
 
     g_assert_cmpint(
         setsockopt(fixture->inbox.peers[0].fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==,
         0);
+    /* Whole messages fit, also when the kernel has not heard yet that the one before has arrived */
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large)), ==, 0);
     add(message, 4, zeros, 65528 - 8);
     while (fixture->inbox.peers[0].out == NULL) {
         g_assert_cmpint(send(fd, message->data, message->len, MSG_NOSIGNAL | MSG_DONTWAIT), ==,

@@ -214,6 +214,25 @@ test_deleted_target_ends_the_drain(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(get_job(fixture)->state, ==, JOB_DONE);
 }
 
+static gboolean
+jobs_have_ended(Fixture *fixture)
+{
+    const GPtrArray *jobs = get_model(fixture)->jobs;
+
+    for (guint i = 0; i < jobs->len; i++) {
+        if (((const ModelJob *)jobs->pdata[i])->state == JOB_RUNNING)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+request_logout(Fixture *fixture, guint seconds)
+{
+    service_request_logout(fixture->service, get_tsih(fixture), seconds, &fixture->options,
+                           fixture_on_done, fixture);
+}
+
 static void
 test_session_logout(Fixture *fixture, gconstpointer data)
 {
@@ -225,16 +244,21 @@ test_session_logout(Fixture *fixture, gconstpointer data)
     fixture_add_target(fixture);
     client = fixture_log_in(fixture);
     tsih = get_tsih(fixture);
-    service_request_logout(fixture->service, tsih, SHORT, &fixture->options, fixture_on_done,
-                           fixture);
+    request_logout(fixture, LONG);
     fixture_finish(fixture);
     job = fixture->object;
     g_assert_cmpstr(job->operation, ==, "Session.RequestLogout");
     g_assert_cmpuint(job->object_number, ==, tsih);
-    service_request_logout(fixture->service, tsih, SHORT, &fixture->options, fixture_on_done,
-                           fixture);
+    request_logout(fixture, LONG);
     fixture_finish_with(fixture, LUNPORT_ERROR_BUSY);
-    fixture_wait(fixture, job_has_ended);
+    service_cancel_job(fixture->service, job->id, &fixture->options, fixture_on_done, fixture);
+    fixture_finish(fixture);
+    fixture_wait(fixture, jobs_have_ended);
+
+    request_logout(fixture, SHORT);
+    fixture_finish(fixture);
+    job = fixture->object;
+    fixture_wait(fixture, jobs_have_ended);
     g_assert_cmpint(job->state, ==, JOB_DONE);
     g_assert_null(model_find_session(get_model(fixture), tsih));
     g_assert_true(client_wait_closed(client));

@@ -149,7 +149,7 @@ test_cancel(Fixture *fixture, gconstpointer data)
 {
     const ModelJob *job;
 
-    set_up(fixture, "[{'on': <'read'>, 'error': <'none'>, 'delay': <uint64 100000>}]");
+    set_up_disk(fixture, "file", LONG, NULL);
     job = verify(fixture);
     service_cancel_job(fixture->service, job->id, &fixture->options, fixture_on_done, fixture);
     fixture_finish(fixture);
@@ -220,11 +220,12 @@ test_shrunk(Fixture *fixture, gconstpointer data)
 {
     const ModelJob *job;
 
-    set_up(fixture, "[{'on': <'read'>, 'error': <'none'>, 'delay': <uint64 150000>}]");
+    set_up(fixture, "[{'on': <'read'>, 'stall': <true>}]");
     job = verify(fixture);
     service_resize_backstore(fixture->service, "disk", SIZE / 4, TRUE, &fixture->options,
                              fixture_on_done, fixture);
     fixture_finish(fixture);
+    fixture_set_faults(fixture, "disk", "[]");
     fixture_wait(fixture, job_has_ended);
     g_assert_no_error(job->error);
     assert_result(job, "{'bytes': <uint64 2097152>, 'unreadable-bytes': <uint64 0>,"

@@ -132,7 +132,7 @@ wait_for(Fixture *fixture, guint n_done)
     struct pollfd pollfd = { .fd = store_get_fd(fixture->store), .events = POLLIN };
 
     while (fixture->n_done < n_done) {
-        g_assert_cmpint(poll(&pollfd, 1, 30000), ==, 1);
+        g_assert_cmpint(poll(&pollfd, 1, 600000), ==, 1);
         store_dispatch(fixture->store);
     }
     fixture->n_done = 0;

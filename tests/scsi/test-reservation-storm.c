@@ -274,7 +274,7 @@ run_workers(Rig *rig, Driver *drivers, Mailbox *control, const guint *n_finished
     for (guint i = 0; i < N_INITIATORS; i++)
         worker_send(drivers[i].worker, &drivers[i].start, on_start);
     while (*n_finished < N_INITIATORS) {
-        g_assert_cmpint(poll(&fd, 1, 60000), >, 0);
+        g_assert_cmpint(poll(&fd, 1, 600000), >, 0);
         (void)mailbox_drain(control);
     }
     for (guint i = 0; i < N_WORKERS; i++)

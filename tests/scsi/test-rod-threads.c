@@ -345,7 +345,7 @@ test_writes_and_uses(void)
         worker_start(rig->workers[i]);
     worker_send(rig->workers[0], &scene.start, on_start);
     while (scene.n_finished == 0) {
-        g_assert_cmpint(poll(&fd, 1, 60000), >, 0);
+        g_assert_cmpint(poll(&fd, 1, 600000), >, 0);
         (void)mailbox_drain(&scene.control);
     }
     for (guint i = 0; i < rig->n_workers; i++)
