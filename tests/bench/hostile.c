@@ -5,7 +5,7 @@
  * Peers that mean no good, for tests/conformance/test-hostile.py
  *
  *     hostile idle PORT IQN N          N sessions that answer pings and do nothing else
- *     hostile logins PORT IQN RATE S   log in and drop the connection, RATE times a second
+ *     hostile logins PORT IQN RATE S   log in and drop the connection, RATE times a second, once at least
  *     hostile stuck PORT IQN N         N sessions that ask for data and never read it
  *     hostile trickle-read PORT IQN N  the same, but they read a byte a second
  *     hostile trickle-write PORT IQN N N sessions that announce data and send a byte of it a second
@@ -224,7 +224,7 @@ logins(Attack *attack, guint rate, guint seconds)
     gint64 begin = now_usec();
     guint64 n = 0, refused = 0;
 
-    while (now_usec() - begin < (gint64)seconds * 1000000 && !is_over(0)) {
+    while ((n == 0 || now_usec() - begin < (gint64)seconds * 1000000) && !is_over(0)) {
         gint64 due = begin + (gint64)((n + refused) * 1000000 / rate);
         gint64 wait = due - now_usec();
         int fd;

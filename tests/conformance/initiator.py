@@ -11,7 +11,8 @@ import struct
 
 import rig
 
-LOGIN, COMMAND = 0x43, 0x01
+LOGIN, COMMAND, NOP_OUT, NOP_IN = 0x43, 0x01, 0x40, 0x20
+NO_TAG = 0xffffffff
 KEYS = {
     "InitiatorName": "iqn.2026-11.org.lunport:rig",
     "SessionType": "Normal",
@@ -79,6 +80,16 @@ class Initiator:
                 return
             self._send(header)
 
+    def _answer_ping(self, ping):
+        """It has come while nobody looked, or while the target was at work."""
+        header = bytearray(48)
+        header[0], header[1] = NOP_OUT, 0x80
+        header[8:16] = ping[8:16]
+        struct.pack_into(">I", header, 16, NO_TAG)
+        header[20:24] = ping[20:24]
+        struct.pack_into(">II", header, 24, self.command_number, self.expected_status)
+        self._send(header)
+
     def command(self, lun, cdb, out=b"", size=0):
         """Returns the status, what came in, and the sense data."""
         self.tag += 1
@@ -104,8 +115,8 @@ class Initiator:
                 self.expected_status = struct.unpack_from(">I", answer, 24)[0] + 1
                 sense = part[2:2 + int.from_bytes(part[:2], "big")] if part else b""
                 return answer[3], bytes(data), sense
-            elif opcode == 0x20 and struct.unpack_from(">I", answer, 20)[0] != 0xffffffff:
-                raise AssertionError("a NOP-In that wants an answer: the command takes too long")
+            elif opcode == NOP_IN and struct.unpack_from(">I", answer, 20)[0] != NO_TAG:
+                self._answer_ping(answer)
 
     def ready(self, lun):
         """Take the unit attentions that wait."""

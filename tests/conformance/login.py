@@ -12,6 +12,8 @@ import os
 import socket
 import struct
 
+import rig
+
 REQUEST, RESPONSE = 0x03, 0x23
 IMMEDIATE = 0x40
 TRANSIT, CONTINUE = 0x80, 0x40
@@ -37,7 +39,7 @@ def chap_response(algorithm, identifier, secret, challenge):
 class Login:
     """One connection in the login phase."""
 
-    def __init__(self, port, host=None, timeout=10):
+    def __init__(self, port, host=None, timeout=rig.PATIENCE):
         self.host = host or "127.1.{}.{}".format(*divmod(next(_hosts), 250))
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout,
                                                source_address=(self.host, 0))
@@ -74,7 +76,10 @@ class Login:
         header[5:8] = len(keys).to_bytes(3, "big")
         header[8:14] = self.isid
         struct.pack_into(">H", header, 14, self.tsih)
-        self.socket.sendall(bytes(header) + keys + bytes(-len(keys) % 4))
+        try:
+            self.socket.sendall(bytes(header) + keys + bytes(-len(keys) % 4))
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed from None
 
     def _exactly(self, size):
         data = bytearray()

@@ -99,7 +99,7 @@ def need(*programs):
         skip_all("not installed: " + " ".join(missing))
 
 
-def run(*arguments, timeout=120, **options):
+def run(*arguments, timeout=PATIENCE, **options):
     """A command whose failure is an exception that carries the output."""
     result = subprocess.run([str(argument) for argument in arguments], timeout=timeout, text=True,
                             errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -152,7 +152,7 @@ def free_port():
 def answers(port):
     """Whether something listens there."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2):
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
             return True
     except OSError:
         return False
@@ -194,14 +194,14 @@ class Server:
         except OSError:
             return ""
 
-    def _wait(self, seconds=60):
+    def _wait(self, seconds=PATIENCE):
         def ready():
             if not self.alive():
                 raise RuntimeError("the target ended at once:\n" + self.log()[-4000:])
             return answers(self.port)
         wait_until(ready, "the target to listen", seconds)
 
-    def _end(self, process, seconds=30):
+    def _end(self, process, seconds=PATIENCE):
         if process is None or process.poll() is not None:
             return
         process.terminate()
@@ -268,6 +268,8 @@ class Daemon(Server):
         wait_until(self._on_the_bus, "the name on the bus")
 
     def _on_the_bus(self):
+        if not self.alive():
+            raise RuntimeError("the target ended at once:\n" + self.log()[-4000:])
         try:
             self.ctl("status")
         except subprocess.CalledProcessError:
@@ -314,6 +316,7 @@ class Daemon(Server):
         self.ctl(*arguments)
         if iqn not in self.known:
             self.ctl("target", "create", iqn, "--enable")
+            self.ctl("target", "set", iqn, f"NopTimeout={2 * PATIENCE}")
             self.ctl("access", "open", iqn)
             self.known.add(iqn)
         self.ctl("lun", "add", iqn, name, f"--lun={lun}", *lun_options)

@@ -53,7 +53,7 @@ class Access:
         mark = self.mark()
         self.refused(self.url())
         wanted = f"lunctl access allow {rig.IQN} {ALICE}"
-        rig.wait_until(lambda: wanted in self.log_since(mark), "the command that helps", 10)
+        rig.wait_until(lambda: wanted in self.log_since(mark), "the command that helps")
 
     def one_way(self):
         self.ctl("access", "allow", rig.IQN, "iqn.2026-11.*")
@@ -63,7 +63,7 @@ class Access:
     def wrong(self, user, password, hint):
         mark = self.mark()
         self.refused(self.url(user, password))
-        rig.wait_until(lambda: hint in self.log_since(mark), f"“{hint}” in the journal", 10)
+        rig.wait_until(lambda: hint in self.log_since(mark), f"“{hint}” in the journal")
         assert SECRET not in self.target.log(), "the secret is in the journal"
 
     def mutual(self):

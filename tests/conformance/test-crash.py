@@ -116,7 +116,7 @@ def crash(target, url, bench_url, number):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with Writer(url) as writer:
-            assert writer.under_way.wait(60), f"only {writer.flushes} flushes in a minute"
+            assert writer.under_way.wait(rig.PATIENCE), f"only {writer.flushes} flushes"
             time.sleep(random.Random(SEED + number).random() / 2)
             target.kill()
     finally:

@@ -29,7 +29,7 @@ class Initiator:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         where = (address, port, 0, scope) if family == socket.AF_INET6 else (address, port)
         self.socket = socket.socket(family)
-        self.socket.settimeout(10)
+        self.socket.settimeout(rig.PATIENCE)
         self.socket.connect(where)
         keys = ["InitiatorName=iqn.2026-11.org.lunport:discovery", "AuthMethod=None",
                 "HeaderDigest=None", "DataDigest=None"]

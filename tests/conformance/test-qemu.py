@@ -25,7 +25,7 @@ def qemu_io(url, *commands, image=None):
         url = image
     for command in commands:
         arguments += ["-c", command]
-    output = rig.run(*arguments, url, timeout=300)
+    output = rig.run(*arguments, url)
     if re.search(r"failed|[Ee]rror|Pattern verification", output):
         raise AssertionError(output)
     return output
@@ -33,7 +33,7 @@ def qemu_io(url, *commands, image=None):
 
 def must_fail(*arguments):
     """A command that has to end with an error of its own, not by a timeout or signal."""
-    result = subprocess.run(arguments, timeout=60, stdin=subprocess.DEVNULL, text=True, check=False,
+    result = subprocess.run(arguments, timeout=rig.PATIENCE, stdin=subprocess.DEVNULL, text=True, check=False,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert result.returncode > 0, result.stdout
 

@@ -16,7 +16,7 @@ from login import FULL_FEATURE, OPERATIONAL, Login
 BLOCKS = 64
 SIZE = BLOCKS * 512
 SEGMENT = 8192
-COMMAND, TASK_MANAGEMENT, SNACK, DATA_IN = 0x01, 0x42, 0x10, 0x25
+COMMAND, TASK_MANAGEMENT, SNACK, NOP_IN, DATA_IN = 0x01, 0x42, 0x10, 0x20, 0x25
 TEST_UNIT_READY = bytes(16)
 READ, WRITE, SIMPLE, FINAL = 0x40, 0x20, 0x01, 0x80
 RESERVED = 0xffffffff
@@ -29,7 +29,7 @@ class Session:
         self.login = Login(server.port)
         if before is not None:
             self.login.isid, self.login.tsih = before.login.isid, before.tsih
-        keys = {"ErrorRecoveryLevel": 2, "DefaultTime2Wait": 0, "InitialR2T": "No",
+        keys = {"ErrorRecoveryLevel": 2, "DefaultTime2Wait": 0, "DefaultTime2Retain": 3600, "InitialR2T": "No",
                 "MaxBurstLength": 65536, "FirstBurstLength": 65536} if before is None else {}
         status = self.login.ask({**self.login.names(rig.IQN), **keys,
                                  "MaxRecvDataSegmentLength": SEGMENT}, OPERATIONAL, FULL_FEATURE)
@@ -51,12 +51,12 @@ class Session:
         return data
 
     def receive(self):
-        """(header, data); a ping is left unanswered."""
+        """(header, data); a NOP-In only tells that the window has moved."""
         while True:
             header = self.exactly(48)
             size = int.from_bytes(header[5:8], "big")
             data = self.exactly(size + -size % 4)[:size]
-            if header[0] != 0x20:
+            if header[0] != NOP_IN:
                 return header, data
 
     def send(self, header, data=b""):
@@ -176,6 +176,8 @@ def main():
     tap = rig.Tap()
     with rig.Daemon() as server:
         server.add_disk(size=16 << 20)
+        # However long this process is kept from running, no connection and no task is given up meanwhile
+        server.ctl("target", "set", rig.IQN, "NopInterval=0", "DefaultTime2Retain=3600")
         tap.check("no level above 0 unless it is asked for", check_default, server)
         tap.check("the option is the highest level", check_negotiated, server)
         tap.check("SNACK for data and status", check_snack, server)

@@ -13,7 +13,7 @@ import rig
 
 def serial(server):
     """What the unit serial number page of LUN 0 says behind the address of @server."""
-    page = rig.run("iscsi-inq", "-e", "1", "-c", "128", server.url(), timeout=30)
+    page = rig.run("iscsi-inq", "-e", "1", "-c", "128", server.url())
     return [name for name in ("here", "there") if f"[{name}]" in page]
 
 
@@ -42,7 +42,7 @@ def check_permanent(here, there):
 
 
 def check_discovery_goes_on(here, _there):
-    assert f":{here.port}" in str(rig.run("iscsi-ls", here.portal(), timeout=30))
+    assert f":{here.port}" in str(rig.run("iscsi-ls", here.portal()))
 
 
 def check_nobody_there(here, there):

@@ -12,6 +12,7 @@ reason must have, and the command (None: nothing on this side helps).
 """
 
 import base64
+import json
 import os
 import struct
 
@@ -38,6 +39,9 @@ INITIATOR_ERROR, AUTHENTICATION, AUTHORIZATION, NOT_FOUND = 0x0200, 0x0201, 0x02
 REMOVED, VERSION, MISSING, SESSION_TYPE, NO_SESSION, INVALID = 0x0204, 0x0205, 0x0207, 0x0209, 0x020a, 0x020b
 UNAVAILABLE, RESOURCES = 0x0301, 0x0302
 CLOSED = "closed"  # without a word
+
+# A test that stands still for some seconds is not what is to be refused
+LOGIN_SECONDS, SILENCE_SECONDS = 300, 120
 
 AUTH = f"lunctl target auth {rig.IQN} chap --chap-user=USER"
 
@@ -233,7 +237,7 @@ class Refusals:
         def found():
             return [entry for entry in self.target.journal.find(ISCSI_REMOTE=remote)
                     if entry["MESSAGE"].startswith(event)]
-        rig.wait_until(found, f"an entry about {remote}", 10)
+        rig.wait_until(found, f"an entry about {remote}")
         assert len(found()) == 1, found()
         return found()[0]
 
@@ -292,8 +296,14 @@ class Refusals:
                 self.target.ctl(*words_of_command)
         assert words in entry["REASON"], entry
 
+    def nobody_is_left(self):
+        """Who has dropped its connection is logged out when the target has seen that."""
+        rig.wait_until(lambda: json.loads(self.target.ctl("--json=short", "session", "list")) == [],
+                       "the end of the sessions")
+
     def limit(self, name, value, default, action, status):
         """A limit has an entry of its own kind, with its name."""
+        self.nobody_is_left()
         self.target.ctl("limits", "set", f"{name}={value}")
         try:
             remote = self.play(action, status)
@@ -360,6 +370,7 @@ def prepare(target):
 
 def configure(target):
     ctl = target.ctl
+    ctl("limits", "set", f"login-timeout={LOGIN_SECONDS}", f"silence-timeout={SILENCE_SECONDS}")
     ctl("backstore", "create", "disk", "--type=ram", "--size=16M")
     for iqn in (rig.IQN, PLAIN, RULES, DIGESTS, AWAY):
         ctl("target", "create", iqn, "--enable")
@@ -416,8 +427,8 @@ def main():
         tap.check("limit: text", case.limit, "max-text-size", 8192, 16384, long_login, INITIATOR_ERROR)
         tap.check("limit: logins of an address", case.limit, "max-logins-per-address", 1, 64,
                   crowd(target.port, 1), CLOSED)
-        tap.check("limit: time for a login", case.limit, "login-timeout", 1, 15, half(target.port), CLOSED)
-        tap.check("limit: silence", case.limit, "silence-timeout", 1, 5, Login.receive, CLOSED)
+        tap.check("limit: time for a login", case.limit, "login-timeout", 1, LOGIN_SECONDS, half(target.port), CLOSED)
+        tap.check("limit: silence", case.limit, "silence-timeout", 1, SILENCE_SECONDS, Login.receive, CLOSED)
         target.ctl("target", "delete", PLAIN, "--force")
     tap.done()
 

@@ -34,8 +34,8 @@ def decode(data):
         file.write(data.hex(" ") + "\n")
         file.flush()
         done = subprocess.run(["sg_vpd", f"--inhex={file.name}", "--long"], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-                              check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=rig.PATIENCE, check=False)
     return done.returncode, done.stdout
 
 

@@ -40,6 +40,7 @@ KEEP = [
     "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "net/core/failover.ko", "drivers/char/hw_random",
 ]
 VERSION = "3"
+ATTEMPTS = 2
 CACHE = pathlib.Path(os.environ.get("LUNPORT_CACHE", "/var/cache/lunport-tests"))
 
 
@@ -216,6 +217,22 @@ def build(sources, folder):
     shutil.rmtree(root)
 
 
+def make(sources, final, is_last):
+    """Whether it could be made; what an archive does not give now it may give a moment later."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="making-", dir=CACHE))
+    try:
+        build(sources, folder)
+        folder.chmod(0o755)
+        folder.rename(final)
+    except subprocess.CalledProcessError:
+        if is_last:
+            raise
+        return False
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
 def main():
     sources = debian_sources()
     if not sources:
@@ -228,13 +245,9 @@ def main():
         if not final.exists():
             if os.geteuid() != 0:
                 raise SystemExit("only root can make the image")
-            folder = pathlib.Path(tempfile.mkdtemp(prefix="making-", dir=CACHE))
-            try:
-                build(sources, folder)
-                folder.chmod(0o755)
-                folder.rename(final)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+            for attempt in range(ATTEMPTS):
+                if make(sources, final, attempt == ATTEMPTS - 1):
+                    break
     print(final)
 
 

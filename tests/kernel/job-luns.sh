@@ -7,6 +7,7 @@
 
 attention() { refused "$1" sg_turs -v "$2"; } # attention PATTERN SG
 rescan() { iscsiadm -m session --rescan; }
+calm() { udevadm settle; wait_for sg_turs "$1"; } # calm SG: nobody looks at it any more, all attentions are taken
 gone() { ! disk_of "$1"; } # gone LUN
 sectors() { cat "/sys/block/${1#/dev/}/size"; }
 
@@ -82,7 +83,7 @@ ok "read-only: it does not unmap" refused 'rotect|Read-only' sg_unmap -v -f -l 0
 
 DISK=$(disk_of 5)
 H=$(sg_of "$DISK")
-wait_for sg_turs "$H"
+calm "$H"
 ok "the backstore grows" host ctl backstore resize numbered5 32M
 ok "the initiator is told" attention 'Capacity data has changed' "$H"
 ok "told once" sg_turs "$H"
@@ -91,12 +92,12 @@ ok "the kernel takes the new size" \
 ok "the new end: write and read" write_last "$DISK"
 ok "shrinking is refused" refused 'shrink|smaller' host ctl backstore resize numbered5 8M
 ok "unless it is wanted" host ctl backstore resize numbered5 16M --allow-shrink
-wait_for sg_turs "$H"
+calm "$H"
 ok "nothing beyond the new end" read_beyond "$H" 32768
 ok "the kernel takes that size too" \
     sh -c "echo 1 > /sys/block/${DISK#/dev/}/device/rescan; test \"\$(cat /sys/block/${DISK#/dev/}/size)\" = 32768"
 
-wait_for sg_turs "$G"
+calm "$G"
 ok "a LUN comes" host disk late 10 16777216
 ok "the initiator is told of it" attention 'Reported luns data has changed' "$G"
 ok "told once of it" sg_turs "$G"
@@ -106,7 +107,7 @@ udevadm settle
 ok "it can be written" write_last "$(disk_of 10)"
 LATE=$(disk_of 10)
 L=$(sg_of "$LATE")
-wait_for sg_turs "$G"
+calm "$G"
 ok "the LUN goes" host ctl lun remove "$IQN" 10 --force
 ok "the initiator is told of that" attention 'Reported luns data has changed' "$G"
 ok "its commands are refused" refused 'Logical unit not supported|not supported' sg_turs -v "$L"
@@ -118,15 +119,15 @@ ok "nothing lists it" sh -c "! sg_luns $G | grep 000a000000000000"
 
 DISK=$(disk_of 255)
 H=$(sg_of "$DISK")
-wait_for sg_turs "$H"
+calm "$H"
 ok "a LUN becomes read-only" host ctl lun read-only "$IQN" 255
-wait_for sg_turs "$H"
+calm "$H"
 ok "it does not write now" \
     refused 'Data protect|Write protected' sg_raw -v -s 512 -i /tmp/block "$H" 2a 00 00 00 00 00 00 00 01 00
 ok "the kernel sees it" \
     sh -c "echo 1 > /sys/block/${DISK#/dev/}/device/rescan; blockdev --rereadpt $DISK; cat /sys/block/${DISK#/dev/}/ro | grep -qx 1"
 ok "it becomes writable" host ctl lun writable "$IQN" 255
-wait_for sg_turs "$H"
+calm "$H"
 ok "it writes again" sg_raw -v -s 512 -i /tmp/block "$H" 2a 00 00 00 00 00 00 00 01 00
 ok "storage goes offline" host ctl backstore offline numbered5
 H=$(sg_of "$(disk_of 5)")

@@ -20,7 +20,7 @@ ok "the first path is in group 1" test "$(group_of "$PORT")" = 0x1
 ok "the second in group 2" test "$(group_of "$RELAY")" = 0x2
 ok "and they are different ports" test "$(port_of "$PORT")" != "$(port_of "$RELAY")"
 ok "the kernel has both groups" says 'alua: port group 02 state A' dmesg
-ok "both are as good" says "^$FIRST active ready 50" paths
+ok "both are as good" wait_for path_is "$FIRST" 'active ready 50'
 G=$(sg_of "$(disk_of 0 '' "$PORT")")
 first_only() { in_flight "$FIRST" && ! in_flight "$SECOND"; } # the load does not go over the second path
 

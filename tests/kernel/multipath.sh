@@ -27,7 +27,7 @@ login_twice() {
     for pair in "$PORTAL,1" "$HOST:$RELAY,2"; do
         portal=${pair%,*}
         iscsiadm -m node -T "$IQN" -p "$pair" -o new || return 1
-        for setting in 'node.conn[0].timeo.noop_out_interval=2' 'node.conn[0].timeo.noop_out_timeout=3' \
+        for setting in 'node.conn[0].timeo.noop_out_interval=2' 'node.conn[0].timeo.noop_out_timeout=15' \
             node.session.timeo.replacement_timeout=5; do
             iscsiadm -m node -T "$IQN" -p "$portal" -o update -n "${setting%%=*}" -v "${setting#*=}"
         done

@@ -12,6 +12,8 @@ import random
 import socket
 import threading
 
+import rig
+
 BHS_SIZE = 48
 DIGEST_SIZE = 4
 LOGINS = (0x03, 0x23)
@@ -54,7 +56,7 @@ class Relay:
                 threading.Thread(target=self._pass, args=(source, sink, change), daemon=True).start()
 
     def _dial(self):
-        return socket.create_connection(("127.0.0.1", self.target), timeout=5)
+        return socket.create_connection(("127.0.0.1", self.target), timeout=rig.PATIENCE)
 
     def _changes(self):
         """What happens to the bytes of a new connection, to the target and back."""
@@ -169,7 +171,7 @@ class Wire(Relay):
 
     def _dial(self):
         host = "127.2.{}.{}".format(*divmod(next(self.hosts), 250))
-        return socket.create_connection(("127.0.0.1", self.target), timeout=5, source_address=(host, 0))
+        return socket.create_connection(("127.0.0.1", self.target), timeout=rig.PATIENCE, source_address=(host, 0))
 
     def _changes(self):
         self.keys = keys = {}

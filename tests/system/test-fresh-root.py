@@ -42,11 +42,15 @@ def make_root(folder):
         CACHE.mkdir(parents=True, exist_ok=True)
         listing = folder / "sources.list"
         listing.write_text("\n".join(sources) + "\n")
-        rig.run("mmdebstrap", "--mode=root", "--variant=minbase", "--include=git,ca-certificates",
-                "--quiet", "--aptopt=Acquire::Languages none", "", archive, listing, timeout=600)
+        with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as making:
+            made = pathlib.Path(making) / "root.tar"
+            rig.run("mmdebstrap", "--mode=root", "--variant=minbase", "--include=git,ca-certificates",
+                    "--quiet", "--aptopt=Acquire::Languages none", "--aptopt=Acquire::Retries 3", "",
+                    made, listing, timeout=TIMEOUT)
+            made.rename(archive)
     root = folder / "root"
     root.mkdir()
-    rig.run("tar", "-C", root, "-xf", archive, timeout=300)
+    rig.run("tar", "-C", root, "-xf", archive, timeout=TIMEOUT)
     return root
 
 
@@ -140,7 +144,7 @@ def main():
                 tap.check("it runs as another user than root", enter, run,
                           RUNS_AS_NOBODY)
                 os.kill(run.dev(), signal.SIGINT)
-                tap.check("Ctrl-C ends it", run.process.wait, 60)
+                tap.check("Ctrl-C ends it", run.process.wait, rig.PATIENCE)
                 disk = root / "var/tmp/lunport-dev/disk1.img"
                 tap.result(disk.exists() and disk.stat().st_size == 256 << 20,
                            "the disk is kept", run.output)
