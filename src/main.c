@@ -143,9 +143,12 @@ default_target_name(void)
     return g_strconcat(prefix, ".", DEFAULT_DISK_NAME, NULL);
 }
 
+/* Once it has been told to stop, what it cannot do any more is no failure */
 static void
 fail(Daemon *daemon, const GError *error)
 {
+    if (daemon->stopping)
+        return;
     g_critical("%s", error->message);
     stop(daemon, EXIT_FAILURE);
 }

@@ -12,7 +12,8 @@ import rig
 class Embedded(rig.Daemon):
     """The daemon with a default disk and no bus."""
 
-    def start(self):
+    def launch(self):
+        """It is started, and that is all."""
         for name in ("config", "state"):
             (self.folder / name).mkdir(exist_ok=True)
         with open(self.folder / "log", "ab") as log:
@@ -22,7 +23,13 @@ class Embedded(rig.Daemon):
                  "--listen", f"127.0.0.1:{self.second}",
                  f"--default-disk={self.folder}/disk,64M"], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log)
+
+    def start(self):
+        """When it can be reached it may still be at work on the disk: then it tells its address."""
+        told = self.log().count("iscsi://")
+        self.launch()
         self._wait()
+        rig.wait_until(lambda: self.log().count("iscsi://") > told or not self.alive(), "the disk")
 
     def __init__(self):
         super().__init__()
@@ -62,7 +69,7 @@ def main():
 
         def ends(number):
             target.process.send_signal(number)
-            assert target.process.wait(30) == 0, target.log()
+            assert target.process.wait(rig.PATIENCE) == 0, target.log()
 
         tap.check("the disk is written and read back", write_and_read)
         tap.check("a second --listen serves the same", second_portal)
@@ -71,6 +78,15 @@ def main():
         tap.check("it starts again", target.start)
         tap.check("the target's name is the same", lambda: rig.run("iscsi-inq", url))
         tap.check("SIGTERM ends it with status 0", ends, signal.SIGTERM)
+
+        def ends_early():
+            for _ in range(10):
+                target.launch()
+                while target.alive() and not rig.answers(target.port):
+                    pass
+                ends(signal.SIGTERM)
+
+        tap.check("SIGTERM does so while the disk is made", ends_early)
     tap.done()
 
 
