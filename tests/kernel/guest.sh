@@ -71,8 +71,8 @@ no_node() { iscsiadm -m node -T "$IQN" -p "$PORTAL" -o delete > /dev/null 2>&1 |
 new_node() { # new_node [NAME=VALUE]...: a record made by hand, with these settings
     no_node
     iscsiadm -m node -T "$IQN" -p "$PORTAL,1" -o new || return 1
-    # A busy machine may need longer than the 5 s after which Linux gives up waiting for a ping
-    for pair in 'node.conn[0].timeo.noop_out_timeout=60' "$@"; do
+    # A busy machine may need longer than the 5 s and 15 s after which Linux gives up waiting
+    for pair in 'node.conn[0].timeo.noop_out_timeout=60' 'node.conn[0].timeo.login_timeout=120' "$@"; do
         iscsiadm -m node -T "$IQN" -p "$PORTAL" -o update -n "${pair%%=*}" -v "${pair#*=}" || return 1
     done
 }
@@ -106,11 +106,11 @@ sg_of() { # sg_of DISK: prints its generic device
 }
 
 # A busy machine emulates ten times slower than an idle one: no wait is a measurement.
-wait_for() { # wait_for COMMAND...: until it passes, two minutes at most
+wait_for() { # wait_for COMMAND...: until it passes, ten minutes at most
     read -r begin _ < /proc/uptime
     until "$@" > /dev/null 2>&1; do
         read -r now _ < /proc/uptime
-        [ $((${now%.*} - ${begin%.*})) -lt 120 ] || return 1
+        [ $((${now%.*} - ${begin%.*})) -lt 600 ] || return 1
         sleep 0.1
     done
 }
@@ -119,7 +119,7 @@ no_disk() { wait_for sh -c '! ls -d /sys/block/sd*'; }
 
 # A load in the background that writes and checks again and again until load_end, or an error. Each round
 # has other data, so a block that an earlier one wrote is wrong.
-load_begin() { # load_begin DISK
+load_begin() { # load_begin DISK [FILE]: on the disk, or in a file of its file system
     loaded=$(readlink -f "$1")
     loaded=${loaded##*/}
     rm -f /tmp/load-failed
@@ -128,7 +128,7 @@ load_begin() { # load_begin DISK
     (
         round=1
         while [ -e /tmp/load-goes-on ]; do
-            fio --name=l --filename="$1" --size=4m --bs=16k --rw=randwrite --ioengine=libaio --iodepth=8 \
+            fio --name=l --filename="${2-$1}" --size=4m --bs=16k --rw=randwrite --ioengine=libaio --iodepth=8 \
                 --direct=1 --verify=crc32c --do_verify=1 --randseed=$round > /tmp/load 2>&1 ||
                 { touch /tmp/load-failed; exit 1; }
             echo round >> /tmp/rounds
@@ -154,6 +154,13 @@ load_end() { # it must not have seen an error
     return $status
 }
 
+# What iscsid says, that is what it hears from targets and does about it
+
+LOG=/tmp/iscsid.log
+mark() { mark=$(wc -l < $LOG); }
+heard() { tail -n "+$((mark + 1))" $LOG | grep -qE "$1"; } # heard PATTERN: iscsid says so since mark
+not_heard() { ! heard "$1"; }
+
 host() { # host WORD...: ask the host for something and wait until it is done
     printf '%s\n' "$@" > /mnt/request.new
     mv /mnt/request.new /mnt/request
@@ -172,7 +179,9 @@ kernel_is_sane() { # as above for jobs that break connections on purpose
     ! grep -E 'WARNING:|BUG:|Oops|Call Trace|EXT4-fs error|XFS.*([Cc]orrupt|error)' /mnt/dmesg
 }
 
-trap 'cp /tmp/iscsid.log /mnt/iscsid; echo "1..$number" >> /mnt/results' EXIT
+no_io_error() { ! grep 'I/O error' /mnt/dmesg; } # in what one of these two has seen
+
+trap 'cp $LOG /mnt/iscsid; echo "1..$number" >> /mnt/results' EXIT
 mkdir -p /run/lock
 ip link set lo up
 ip link set eth0 up
@@ -182,7 +191,7 @@ echo "InitiatorName=iqn.2026-11.org.lunport:guest" > /etc/iscsi/initiatorname.is
 /lib/systemd/systemd-udevd --daemon
 for module in iscsi_tcp sd_mod sg crc32c_generic; do modprobe $module || echo "no $module"; done
 udevadm settle
-iscsid -f -d 4 > /tmp/iscsid.log 2>&1 & # it tells what it hears from targets
+iscsid -f -d 4 > $LOG 2>&1 &
 ISCSID=$!
 wait_for grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix
 

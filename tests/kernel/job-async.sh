@@ -7,17 +7,11 @@
 # that checks what it reads runs through all of it, and to Linux it is one session and one disk all the
 # time: nothing that uses the disk may notice.
 
-LOG=/tmp/iscsid.log
-
-mark() { mark=$(wc -l < $LOG); }
-heard() { tail -n "+$((mark + 1))" $LOG | grep -qE "$1"; } # heard PATTERN: iscsid says so since mark
-not_heard() { ! heard "$1"; }
 sessions() { echo /sys/class/iscsi_session/*; }
 port_is() { grep -qx "$1" /sys/class/iscsi_connection/connection*/port; } # port_is PORT: where it is connected to
 sends_at_most() { grep -qx "$1" /sys/class/iscsi_connection/connection*/max_xmit_dlength; }
 connected() { ss -Htn state established "dport = :$PORT" | grep -q .; }
 has_sectors() { grep -qx "$1" "/sys/block/${DISK#/dev/}/size"; }
-no_io_error() { ! grep 'I/O error' /mnt/dmesg; }
 rescan() { iscsiadm -m session --rescan; }
 
 back() { # back NAME: the session that has been lost since mark is back, and the load goes on

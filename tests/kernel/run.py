@@ -9,7 +9,10 @@ guest.sh over a 9p share, and so do its results; the guest sees the loopback as 
 A job may ask for something to happen on this side: it writes a file with one word a line, which
 class Host carries out, and finds status and output in two others.
 
-    run.py JOB TSC-RATE-PROGRAM
+For most jobs the target is a daemon that is a child of this process. The job "systemd" has it in a
+machine of its own (machine.py), as a service that systemd starts.
+
+    run.py JOB TSC-RATE-PROGRAM BUILD-FOLDER PREFIX
 """
 
 import json
@@ -23,6 +26,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
+import machine  # noqa: E402
 import rig  # noqa: E402
 import wire  # noqa: E402
 
@@ -31,6 +35,13 @@ KERNEL = ("quiet mitigations=off nokaslr nosmap nopti tsc=reliable no_timer_chec
           "rdinit=/init tsc_early_khz={khz}")
 # The jobs that need nothing but a disk; the others ask for what only lunport has.
 OF_ANY_TARGET = ("basic", "more", "long")
+# The one whose target is a machine
+OF_A_MACHINE = "systemd"
+BOOTS = 4
+BOOT_SECONDS = 300
+STEP_SECONDS = 1800  # longer than any wait of a job
+JOB_SECONDS = 7200
+DETAILS = 15  # lines of the console for each failure
 
 
 def image():
@@ -45,10 +56,10 @@ def image():
     return pathlib.Path(result.stdout.strip())
 
 
-def boot(folder, share, khz):
-    """qemu, without any device that the jobs do not use."""
+def boot(folder, share, khz, within):
+    """qemu, without any device that the jobs do not use; @within: words that run it where the target is."""
     command = [
-        *rig.WITH_US, "qemu-system-x86_64", "-M", "microvm,acpi=on", "-accel", "tcg,thread=multi,tb-size=512",
+        *rig.WITH_US, *within, "qemu-system-x86_64", "-M", "microvm,acpi=on", "-accel", "tcg,thread=multi,tb-size=512",
         "-cpu", "max,la57=off", "-smp", "2", "-m", "768", "-nodefaults", "-no-user-config",
         "-no-reboot", "-display", "none", "-serial", f"file:{share}/serial",
         "-kernel", str(folder / "vmlinux"), "-initrd", str(folder / "initrd"),
@@ -106,7 +117,7 @@ class Host:
             rows[:] = json.loads(self.target.ctl("--json=short", "session", "list"))
             return len(rows) == 1
 
-        rig.wait_until(one, "there to be one session", 60)
+        rig.wait_until(one, "there to be one session")
         return self.target.ctl("session", verb, str(rows[0]["Tsih"]), *arguments)
 
     def ctl(self, *arguments):
@@ -119,7 +130,7 @@ class Host:
 
     def journal(self, text):
         """Whether the daemon has logged something with these words since it was started."""
-        rig.wait_until(lambda: text in self.target.log()[self.mark:], text, 60)
+        rig.wait_until(lambda: text in self.target.log()[self.mark:], text)
         return ""
 
     def count(self, text):
@@ -146,6 +157,15 @@ class Host:
     def allocated(self, name):
         """How many KiB of a disk's file the file system has given to it."""
         return f"{(self.target.folder / 'disks' / name).stat().st_blocks // 2}\n"
+
+    def machine(self, verb, *arguments):
+        """What only a machine can do."""
+        return getattr(self.target, verb)(*arguments)
+
+    def remember(self):
+        """What is looked for in the log comes after what is there now."""
+        self.mark = len(self.target.log())
+        return ""
 
     def hold(self):
         """The second way passes nothing on."""
@@ -189,40 +209,94 @@ def serve(host, share, request):
         text = getattr(host, name)(*arguments)
     except subprocess.CalledProcessError as error:
         status, text = error.returncode, error.output
-    except TimeoutError as error:
-        status, text = 1, f"{error}\n"
+    except Exception as error:  # whatever it is, the guest waits for an answer
+        status, text = 1, f"{type(error).__name__}: {error}\n"
     (share / "answer").write_text(text)
     (share / "status").write_text(f"{status}\n")
     request.unlink()
 
 
-def wait(guest, host, share, seconds):
-    """Until the guest has switched itself off."""
-    end = time.monotonic() + seconds
+class Patience:
+    """Says when a guest takes too long: it is slow, and slower on a busy machine, but always gets further."""
+
+    def __init__(self, share):
+        self.console = share / "console"
+        self.begin = self.moved = time.monotonic()
+        self.size = -1
+
+    def complaint(self):
+        """Nothing as long as there is hope."""
+        now = time.monotonic()
+        size = self.console.stat().st_size if self.console.exists() else -1
+        if size != self.size:
+            self.size, self.moved = size, now
+        if size < 0 and now - self.begin > BOOT_SECONDS:
+            return f"it has not booted in {BOOT_SECONDS} s"
+        if now - self.moved > STEP_SECONDS:
+            return f"nothing has happened in it for {STEP_SECONDS} s"
+        if now - self.begin > JOB_SECONDS:
+            return f"it has not ended in {JOB_SECONDS} s"
+        return ""
+
+
+def wait(guest, host, share):
+    """Until the guest has switched itself off. Returns why it had to be killed, or nothing."""
+    patience = Patience(share)
     request = share / "request"
     while guest.poll() is None:
         if request.exists():
             serve(host, share, request)
-        if time.monotonic() > end:
+        complaint = patience.complaint()
+        if complaint:
             guest.kill()
             guest.wait()
-            return False
+            return complaint
         time.sleep(0.05)
-    return True
+    return ""
 
 
-def report(share, ended):
-    """The guest's results as they are, then what helps to understand a failure."""
+def run_guest(folder, share, khz, host):
+    """Boot it, now and then more than once, and let it do its job. Returns what is wrong with its end, or nothing."""
+    for _ in range(BOOTS):
+        begin = time.monotonic()
+        guest = boot(folder, share, khz, getattr(host.target, "within", []))
+        complaint = wait(guest, host, share)
+        print(f"# qemu ran for {time.monotonic() - begin:.0f} s" + (f": {complaint}" if complaint else ""))
+        for line in guest.stdout.read().splitlines():
+            print(f"# qemu: {line}")
+        # Emulated on a busy machine a kernel may hang before it runs anything of ours
+        if (share / "console").exists():
+            break
+    return complaint
+
+
+def what_happened(console, name):
+    """The lines that the console has of a check that failed."""
+    for part in re.split(r"^# [0-9.]+ s: ", console, flags=re.MULTILINE)[1:]:
+        if part.startswith(f"{name}: ") and "\n# failed with " in part:
+            return part.splitlines()
+    return []
+
+
+def report(share, complaint):
+    """The guest's results, each failure with what the console shows of it, then what else helps."""
     results = share / "results"
     lines = results.read_text().splitlines() if results.exists() else []
+    console = (share / "console").read_text(errors="replace") if (share / "console").exists() else ""
     number = sum(1 for line in lines if re.match(r"(not )?ok ", line))
     complete = number > 0 and "# end" in lines
     for line in lines:
         if not line.startswith(("1..", "# end")):
             print(line)
+        if line.startswith("not ok"):
+            for detail in what_happened(console, line.partition(" - ")[2])[-DETAILS:]:
+                print(f"#   {detail}")
     number += 1
-    print(f"{'ok' if ended and complete else 'not ok'} {number} - the guest finishes its job")
-    bad = not (ended and complete) or any(line.startswith("not ok") for line in lines)
+    ended = complete and not complaint
+    print(f"{'ok' if ended else 'not ok'} {number} - the guest finishes its job")
+    if not ended:
+        print(f"#   {complaint or 'it was switched off before the end of the job'}")
+    bad = not ended or any(line.startswith("not ok") for line in lines)
     if bad:
         for name, count in (("serial", 20), ("console", 200), ("iscsid", 80), ("dmesg", 80)):
             if (share / name).exists():
@@ -233,14 +307,16 @@ def report(share, ended):
 
 
 def main():
-    job, tsc_rate = sys.argv[1:]
+    job, tsc_rate, build, prefix = sys.argv[1:]
     if os.uname().machine != "x86_64":
         rig.skip_all("the rig is for x86_64")
     rig.need("qemu-system-x86_64", "mmdebstrap", "mke2fs", "apt-get")
     folder = image()
     khz = rig.run(tsc_rate).strip()
     bad = False
-    with rig.server() as target:
+    if job == OF_A_MACHINE:
+        machine.need(prefix)
+    with machine.Machine(build) if job == OF_A_MACHINE else rig.server() as target:
         if isinstance(target, rig.Tgt) and job not in OF_ANY_TARGET:
             rig.skip_all("the job is for lunport")
         target.add_disk("disk", rig.GIB)
@@ -255,13 +331,7 @@ def main():
                                    f"PORT2={host.relay.target}\nRELAY={host.relay.port}\n"
                                    f"WIRE={host.wire.port}\n"
                                    f"ALL={everything}\nCAN_RESTART=1\n")
-        begin = time.monotonic()
-        guest = boot(folder, share, khz)
-        ended = wait(guest, host, share, 900 if job == "basic" else 2400)
-        print(f"# qemu ran for {time.monotonic() - begin:.0f} s")
-        for line in guest.stdout.read().splitlines():
-            print(f"# qemu: {line}")
-        number, bad = report(share, ended)
+        number, bad = report(share, run_guest(folder, share, khz, host))
         number += 1
         print(f"{'ok' if target.alive() else 'not ok'} {number} - the target is alive")
         if bad or not target.alive():

@@ -19,6 +19,7 @@ import tree
 THRESHOLD = 16
 # Lines whose absence has cut sessions (Requires=, LimitNOFILE=, StartLimitIntervalSec=) or would.
 NEEDED = ["Requires=lunportd.socket", "LimitNOFILE=65536", "StartLimitIntervalSec=0",
+          "After=lunportd.socket local-fs.target network.target dbus.service",
           "Type=notify", "BusName=org.lunport1", "Alias=dbus-org.lunport1.service",
           "User=lunport", "Restart=on-failure"]
 
