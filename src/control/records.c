@@ -4,17 +4,18 @@
 /*
  * What is kept of a logical unit besides reservations
  *
- *   erasures  SANITIZE and FORMAT UNIT under way
- *   modes     mode parameters that an initiator has saved
+ *   erasures     SANITIZE and FORMAT UNIT under way
+ *   modes        mode parameters that an initiator has saved
+ *   identifying  what an initiator has set as identifying information
  *
  * As with reservations: a logical unit hands over each change before it is in
  * force, the store thread writes it, and a unit that is made for the same
  * backstore later, by this service or the next one, begins with it.
  *
  * A file of an erasing that cannot be used keeps its backstore from being
- * opened: what was to be erased would be readable again. Mode parameters are no
- * such matter. When theirs cannot be used that is reported and the unit begins
- * with the defaults; the file stays as it is until an initiator saves again.
+ * opened: what was to be erased would be readable again. The others are no such
+ * matter. When one cannot be used that is reported and the unit begins without;
+ * the file stays as it is until an initiator saves again.
  */
 
 #include <string.h>
@@ -83,18 +84,34 @@ on_persist_modes(LuPersist *request, gpointer data)
     persist(data, STORE_MODES, request);
 }
 
+static void
+on_persist_identifying(LuPersist *request, gpointer data)
+{
+    persist(data, STORE_IDENTIFYING, request);
+}
+
 static const char *
 find(const Service *service, StoreRecord record, const char *name)
 {
     return g_hash_table_lookup(service->records[record], name);
 }
 
-static void
-report_modes(const Service *service, const char *name, const GError *error)
+/* What can be done without, NULL when there is none that can be used */
+static const char *
+find_usable(Service *service, StoreRecord record, const char *folder, const char *name,
+            gboolean (*check)(const char *text, gsize size, GError **ret_error))
 {
-    g_autofree char *path = g_build_filename(service->state_dir, "modes", name, NULL);
+    const char *text = find(service, record, name);
+    g_autofree char *path = NULL;
+    g_autoptr(GError) error = NULL;
 
+    if (text == NULL || check(text, strlen(text), &error))
+        return text;
+
+    path = g_build_filename(service->state_dir, folder, name, NULL);
     configure_report(path, error->message);
+    replace(service, record, name, NULL);
+    return NULL;
 }
 
 void
@@ -102,21 +119,21 @@ records_fill(Service *service, const ModelBackstore *backstore, LuConfig *config
 {
     const char *name = backstore->spec->name;
     const char *erase = find(service, STORE_ERASURES, name);
-    const char *modes = find(service, STORE_MODES, name);
-    g_autoptr(GError) error = NULL;
+    const char *modes = find_usable(service, STORE_MODES, "modes", name, lu_check_modes);
+    const char *identifying =
+        find_usable(service, STORE_IDENTIFYING, "identifying", name, lu_check_identifying);
 
     config->persist_erase = on_persist_erasure;
     config->erase = erase;
     config->erase_size = erase != NULL ? strlen(erase) : 0;
 
     config->persist_modes = on_persist_modes;
-    if (modes != NULL && !lu_check_modes(modes, strlen(modes), &error)) {
-        report_modes(service, name, error);
-        replace(service, STORE_MODES, name, NULL);
-        return;
-    }
     config->modes = modes;
     config->modes_size = modes != NULL ? strlen(modes) : 0;
+
+    config->persist_identifying = on_persist_identifying;
+    config->identifying = identifying;
+    config->identifying_size = identifying != NULL ? strlen(identifying) : 0;
 }
 
 gboolean
@@ -146,7 +163,7 @@ records_forget(Service *service, const char *name)
     for (guint record = STORE_ERASURES; record < STORE_N_RECORDS; record++) {
         gboolean was_there = g_hash_table_remove(service->records[record], name);
 
-        if (service->state_dir != NULL && (was_there || record == STORE_MODES))
+        if (service->state_dir != NULL && (was_there || record != STORE_ERASURES))
             store_save_record(service->store, (StoreRecord)record, name, NULL, on_forgotten, NULL);
     }
 }
@@ -195,6 +212,12 @@ on_modes_loaded(GPtrArray *entries, const GError *error, gpointer data)
     take_entries(data, STORE_MODES, entries, error);
 }
 
+static void
+on_identifying_loaded(GPtrArray *entries, const GError *error, gpointer data)
+{
+    take_entries(data, STORE_IDENTIFYING, entries, error);
+}
+
 void
 records_init(Service *service)
 {
@@ -216,4 +239,5 @@ records_load(Service *service)
 {
     store_load_records(service->store, STORE_ERASURES, on_erasures_loaded, service);
     store_load_records(service->store, STORE_MODES, on_modes_loaded, service);
+    store_load_records(service->store, STORE_IDENTIFYING, on_identifying_loaded, service);
 }

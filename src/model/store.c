@@ -89,6 +89,7 @@ static const char *const directories[KIND_N] = {
     [KIND_RECORD + STORE_SECRETS]      = "secrets",
     [KIND_RECORD + STORE_ERASURES]     = "erasures",
     [KIND_RECORD + STORE_MODES]        = "modes",
+    [KIND_RECORD + STORE_IDENTIFYING]  = "identifying",
 };
 /* clang-format on */
 

@@ -18,6 +18,7 @@
  *     STATE/reservations/NAME             what scsi keeps of the backstore NAME, not for reading here
  *     STATE/erasures/NAME                 the same, of an erasing under way
  *     STATE/modes/NAME                    the same, of saved mode parameters
+ *     STATE/identifying/NAME              the same, of identifying information
  *     CONFIG/ANY.conf                     written by the administrator, only read
  *
  * A save is on stable storage when its @done is called, and a crash at any
@@ -78,9 +79,10 @@ void store_load(Store *store, StoreLoadedFn done, gpointer user_data);
 /* What others keep; its text is none of our business */
 typedef enum {
     STORE_RESERVATIONS,
-    STORE_SECRETS,  /* of control; texts are wiped */
-    STORE_ERASURES, /* SANITIZE and FORMAT UNIT under way */
-    STORE_MODES,    /* saved mode parameters */
+    STORE_SECRETS,     /* of control; texts are wiped */
+    STORE_ERASURES,    /* SANITIZE and FORMAT UNIT under way */
+    STORE_MODES,       /* saved mode parameters */
+    STORE_IDENTIFYING, /* identifying information */
     STORE_N_RECORDS,
 } StoreRecord;
 

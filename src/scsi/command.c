@@ -757,7 +757,7 @@ gate_attribute(ScsiCommand *command)
     return command->attribute == SCSI_ACA ? fail(command, SENSE_INVALID_MESSAGE) : GATE_PASS;
 }
 
-/* Some other service action of the operation code exists on the unit */
+/* Some other service action of the operation code exists on the unit; the well-known one has none */
 static gboolean
 is_opcode_supported(const ScsiCommand *command)
 {
@@ -766,7 +766,7 @@ is_opcode_supported(const ScsiCommand *command)
     const guint8 opcode = command->cdb[0];
 
     if (command->nexus_lun == NULL)
-        return TRUE;
+        return FALSE;
 
     for (guint i = command->nexus->scsi->op_index[opcode] - 1U;
          i < n_rows && rows[i].opcode == opcode; i++) {
@@ -781,15 +781,17 @@ gate_known(ScsiCommand *command)
 {
     const NexusLun *nexus_lun = command->nexus_lun;
 
-    if (G_UNLIKELY(command->op == NULL))
-        return command->known_opcode && is_opcode_supported(command)
-                   ? fail_field(command, 1, 4)
-                   : fail(command, SENSE_INVALID_OPCODE);
+    if (G_LIKELY(command->op != NULL &&
+                 (nexus_lun == NULL || operation_is_supported(command->op, nexus_lun->lu))))
+        return GATE_PASS;
 
-    if (nexus_lun != NULL && !operation_is_supported(command->op, nexus_lun->lu))
-        return fail(command, SENSE_INVALID_OPCODE);
+    /* Where there is no unit that is what there is to say */
+    if (nexus_lun == NULL && command->lun_kind != LUN_REPORT_LUNS)
+        return fail(command, SENSE_LU_NOT_SUPPORTED);
 
-    return GATE_PASS;
+    return command->known_opcode && is_opcode_supported(command)
+               ? fail_field(command, 1, 4)
+               : fail(command, SENSE_INVALID_OPCODE);
 }
 
 static GateResult
@@ -817,7 +819,7 @@ gate_unit_attention(ScsiCommand *command)
         (command->op->flags & OP_UA_EXEMPT) || command->is_inner)
         return GATE_PASS;
 
-    if (unit_attention_take(&nexus_lun->attentions, &code))
+    if (nexus_lun_take(nexus_lun, &code))
         return fail(command, code);
 
     code = nexus_lun->deferred;

@@ -181,13 +181,14 @@ static void
 keep_outcome(CopyJob *job)
 {
     const CopyRun *run = &job->work->run;
+    gboolean descriptor = lu_state_has(&run->command->nexus_lun->shard->state, MODE_D_SENSE);
 
     copy_job_get_progress(job, &job->segment, &job->total_bytes);
     job->outcome = run->outcome;
     if (run->outcome == COPY_FAILED)
         job->sense_length = sense_encode(
             &(Sense){ .code = run->code, .has_segment = TRUE, .segment = (guint16)run->extent },
-            FALSE, job->sense);
+            descriptor, job->sense);
 }
 
 static void

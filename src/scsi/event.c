@@ -43,6 +43,25 @@ nexus_tell_luns(Nexus *nexus)
         nexus->luns_have_changed = TRUE;
 }
 
+/* On all units, as LUICLR in VPD 86 says */
+void
+nexus_luns_are_known(Nexus *nexus)
+{
+    for (guint i = 0; i < nexus->map->n_entries; i++)
+        unit_attention_drop(&nexus->luns[i]->attentions, SENSE_REPORTED_LUNS_CHANGED);
+}
+
+gboolean
+nexus_lun_take(NexusLun *nexus_lun, SenseCode *ret_code)
+{
+    if (!unit_attention_take(&nexus_lun->attentions, ret_code))
+        return FALSE;
+
+    if (*ret_code == SENSE_REPORTED_LUNS_CHANGED)
+        nexus_luns_are_known(nexus_lun->nexus);
+    return TRUE;
+}
+
 static guint8
 encode_sense(const NexusLun *nexus_lun, SenseCode code, guint8 *sense)
 {

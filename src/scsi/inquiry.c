@@ -79,11 +79,12 @@ inquiry_vpd(ScsiCommand *command)
 {
     guint32 length;
 
-    if (command->nexus_lun == NULL) {
+    if (device_type(command) == DEVICE_NONE) {
         scsi_command_fail(command, SENSE_LU_NOT_SUPPORTED);
         return;
     }
 
+    command->data[0] = device_type(command);
     length = vpd_encode(command, command->cdb[2], command->data);
     if (length == 0)
         scsi_command_fail_field(command, 2, 7);

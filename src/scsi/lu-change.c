@@ -168,14 +168,16 @@ on_recorded(Message *message)
 void
 lu_change_lu_init(Lu *lu, const LuConfig *config)
 {
-    lu_persist_init(&lu->mode_persist, lu, config, config->persist_modes, on_recorded);
+    lu_persist_init(&lu->records[LU_RECORD_MODES], lu, config, config->persist_modes, on_recorded);
+    lu_persist_init(&lu->records[LU_RECORD_IDENTIFYING], lu, config, config->persist_identifying,
+                    on_recorded);
 }
 
 static void
 record(LuChange *change)
 {
     Lu *lu = change->reset.lu;
-    LuPersist *persist = &lu->mode_persist;
+    LuPersist *persist = &lu->records[change->kind];
 
     if (change->record == NULL || persist->fn == NULL) {
         update(change);
@@ -183,7 +185,7 @@ record(LuChange *change)
     }
 
     persist->text = change->record(lu, change);
-    persist->keep = lu->can_keep;
+    persist->keep = lu->can_keep && persist->text != NULL;
     lu_persist_send(persist);
 }
 

@@ -35,7 +35,8 @@ struct LuChange {
     gboolean is_protection; /* none for who could not write before nor can after */
     MediaEvent media_event; /* for every nexus, also the requester's */
     void (*ask)(LuShard *shard);
-    char *(*record)(const Lu *lu, const LuChange *change); /* of mode parameters */
+    LuRecordKind kind;
+    char *(*record)(const Lu *lu, const LuChange *change); /* of @kind; NULL: nothing to keep */
     gboolean (*update)(Lu *lu, LuChange *change); /* may read command->data: its owner waits */
     void (*tell)(LuShard *shard); /* when the new state is in force; LuShard.change is the errand */
     SenseCode result;             /* by @update, for @resume: SENSE_NONE is good */

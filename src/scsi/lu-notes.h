@@ -13,12 +13,22 @@
 #define LU_BUFFER_SIZE    4096
 #define LU_ECHO_SIZE      4096
 
+/* SET IDENTIFYING INFORMATION */
 typedef struct {
     guint16 identifier_length;
     guint16 label_length;
-    guint8 identifier[LU_IDENTIFIER_MAX]; /* SET IDENTIFYING INFORMATION */
-    guint8 label[LU_LABEL_MAX];           /* the same, text for people */
-    gboolean is_clock_set;                /* SET TIMESTAMP */
-    gint64 clock_offset;                  /* milliseconds, to the clock of the machine */
-    guint8 buffer[LU_BUFFER_SIZE];        /* WRITE BUFFER */
+    guint8 identifier[LU_IDENTIFIER_MAX];
+    guint8 label[LU_LABEL_MAX]; /* text for people */
+} LuIdentifying;
+
+typedef struct {
+    LuIdentifying identifying;
+    gboolean is_clock_set;         /* SET TIMESTAMP */
+    gint64 clock_offset;           /* milliseconds, to the clock of the machine */
+    guint8 buffer[LU_BUFFER_SIZE]; /* WRITE BUFFER */
 } LuNotes;
+
+/* The stored form; NULL when there is nothing to store */
+char *lu_identifying_format(const LuIdentifying *identifying);
+gboolean lu_identifying_parse(const char *text, gsize size, LuIdentifying *ret_identifying,
+                              GError **ret_error);

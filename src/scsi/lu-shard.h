@@ -93,6 +93,13 @@ typedef struct {
     gboolean told; /* is_ejected, as it was told last */
 } LuMediumNote;
 
+/* What is kept besides reservations and erasings: the step "record" of an errand (lu-change.h) */
+typedef enum {
+    LU_RECORD_MODES, /* saved mode parameters */
+    LU_RECORD_IDENTIFYING,
+    LU_N_RECORD_KINDS,
+} LuRecordKind;
+
 struct LuShard {
     Lu *lu;
     Worker *worker;
@@ -176,8 +183,8 @@ struct Lu {
     Reservations *reservations;
     ReservationChange change; /* under way while @next is set */
     LuPersist persist;
-    LuPersist mode_persist;
-    gboolean can_keep; /* reservations and saved mode parameters, over a loss of power */
+    LuPersist records[LU_N_RECORD_KINDS];
+    gboolean can_keep; /* reservations and records, over a loss of power */
     LuPort *ports;     /* that lead here */
     guint n_ports;
     List range_queue;
@@ -289,6 +296,12 @@ void nexus_on_commands_ended(Deferred *deferred);
 /* event.c */
 void nexus_lun_raise(NexusLun *nexus_lun, SenseCode code); /* a unit attention, told if it may be */
 void nexus_tell_luns(Nexus *nexus);                        /* other units are there than before */
+
+/* The unit attention that is to be reported now, which is gone then; FALSE when there is none */
+gboolean nexus_lun_take(NexusLun *nexus_lun, SenseCode *ret_code);
+
+/* That other units are there was told on one of them, and needs no unit attention on any */
+void nexus_luns_are_known(Nexus *nexus);
 
 /* worker.c */
 void scsi_worker_make_runnable(ScsiWorker *scsi, ScsiCommand *command);

@@ -162,6 +162,9 @@ state_init(Lu *lu, const LuConfig *config)
     lu_mode_init(lu, config);
     lu->state.size = lu->info->size;
     lu->notes = g_new0(LuNotes, 1);
+    if (config->identifying != NULL)
+        (void)lu_identifying_parse(config->identifying, config->identifying_size,
+                                   &lu->notes->identifying, NULL);
     lu_state_reset(lu);
     for (guint i = 0; i < lu->n_workers; i++)
         lu_shard_set_state(&lu->shards[i], &lu->state);

@@ -70,8 +70,9 @@ typedef enum {
  */
 typedef void (*LuMediumFn)(Lu *lu, gboolean is_ejected, gpointer user_data);
 
-/* The same for LuConfig.modes */
+/* The same for LuConfig.modes and LuConfig.identifying */
 gboolean lu_check_modes(const char *text, gsize size, GError **ret_error);
+gboolean lu_check_identifying(const char *text, gsize size, GError **ret_error);
 
 typedef struct {
     const char *name;     /* of the backstore, for messages */
@@ -94,6 +95,9 @@ typedef struct {
     LuPersistFn persist_modes; /* the same for saved mode parameters */
     const char *modes; /* what was stored, checked by lu_check_modes(), or NULL: the defaults */
     gsize modes_size;
+    LuPersistFn persist_identifying; /* the same for SET IDENTIFYING INFORMATION */
+    const char *identifying; /* what was stored, checked by lu_check_identifying(), or NULL: none */
+    gsize identifying_size;
     const char *reservations; /* what was stored, checked by lu_check_reservations(), or NULL */
     gsize reservations_size;
     gboolean is_power_on; /* that was before a loss of power */

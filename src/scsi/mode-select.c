@@ -126,9 +126,13 @@ check_page(const Parser *parser, const ModePage *page)
     (void)mode_page_encode_changeable(page, lu->changeable_mode, changeable);
     for (guint i = mode_page_header(page); i < length; i++) {
         guint refused = (data[i] ^ fixed[i]) & (guint8)~changeable[i];
+        gint bit = g_bit_nth_msf(refused, -1);
+        guint at;
 
-        if (refused != 0)
-            return fail_parameter(parser, parser->position + i, g_bit_nth_msf(refused, -1));
+        if (refused == 0)
+            continue;
+        at = mode_page_find_field(page, i, &bit);
+        return fail_parameter(parser, parser->position + at, bit);
     }
 
     if (!mode_bits_are_valid(mode_page_decode(page, data)))
@@ -154,8 +158,9 @@ parse_page(Parser *parser)
 
     page = mode_page_find(lu, data[0] & 0x3f, has_subpage ? data[1] : 0);
     if (page == NULL || has_subpage != (page->subpage != 0))
-        return fail_parameter(parser, parser->position + (has_subpage ? 1 : 0),
-                              has_subpage ? 7 : 5);
+        return mode_page_find(lu, data[0] & 0x3f, 0) != NULL && has_subpage
+                   ? fail_parameter(parser, parser->position + 1, 7)
+                   : fail_parameter(parser, parser->position, 5);
 
     length = has_subpage ? get_be16(data + 2) : data[1];
     if (length != page->length)

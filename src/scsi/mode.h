@@ -46,5 +46,8 @@ guint mode_page_encode(const ModePage *page, const Lu *lu, guint8 mode, guint8 *
 /* The same with nothing but the changeable bits: all of @mode are ones */
 guint mode_page_encode_changeable(const ModePage *page, guint8 mode, guint8 *data);
 
+/* Where the field begins that has bit @ret_bit of @byte of the page: its first byte, and left-most bit */
+guint mode_page_find_field(const ModePage *page, guint byte, gint *ret_bit);
+
 /* The changeable bits (MODE_BIT) that this page of @data has */
 guint8 mode_page_decode(const ModePage *page, const guint8 *data);

@@ -6,7 +6,9 @@
  *
  * Identifying information, the timestamp and the data buffer are the home
  * worker's; each of these commands is an errand to it that reads or writes the
- * command's buffer there. The echo buffer belongs to the nexus.
+ * command's buffer there. The echo buffer belongs to the nexus. Identifying
+ * information persists through everything, a loss of power too (SPC), so it is
+ * on stable storage before it is in force.
  */
 
 #include <string.h>
@@ -59,13 +61,13 @@ information_type(const ScsiCommand *command)
 static gboolean
 update_report_identifying(Lu *lu, LuChange *change)
 {
-    const LuNotes *notes = lu->notes;
+    const LuIdentifying *now = &lu->notes->identifying;
     gboolean is_label = information_type(change->command) == TYPE_LABEL;
-    guint16 length = is_label ? notes->label_length : notes->identifier_length;
+    guint16 length = is_label ? now->label_length : now->identifier_length;
     guint8 *data = change->command->data;
 
     put_be16(data + 2, length);
-    memcpy(data + 4, is_label ? notes->label : notes->identifier, length);
+    memcpy(data + 4, is_label ? now->label : now->identifier, length);
     change->command->step = 4U + length;
     return FALSE;
 }
@@ -101,27 +103,61 @@ spc_report_identifying_information(ScsiCommand *command)
         run_errand(command, update_report_identifying, SENSE_NONE, reply_noted);
 }
 
+/* What will be in force */
+static void
+set_identifying(LuIdentifying *identifying, const ScsiCommand *command)
+{
+    gboolean is_label = information_type(command) == TYPE_LABEL;
+    guint16 length = (guint16)command->data_length;
+
+    if (length > 0)
+        memcpy(is_label ? identifying->label : identifying->identifier, command->data, length);
+    if (is_label)
+        identifying->label_length = length;
+    else
+        identifying->identifier_length = length;
+}
+
+static char *
+record_identifying(const Lu *lu, const LuChange *change)
+{
+    LuIdentifying next = lu->notes->identifying;
+
+    set_identifying(&next, change->command);
+    return lu_identifying_format(&next);
+}
+
 static gboolean
 update_set_identifying(Lu *lu, LuChange *change)
 {
-    const ScsiCommand *command = change->command;
-    gboolean is_label = information_type(command) == TYPE_LABEL;
-    guint16 length = (guint16)command->data_length;
-    LuNotes *notes = lu->notes;
-
-    if (length > 0)
-        memcpy(is_label ? notes->label : notes->identifier, command->data, length);
-    if (is_label)
-        notes->label_length = length;
-    else
-        notes->identifier_length = length;
+    set_identifying(&lu->notes->identifying, change->command);
     return TRUE;
+}
+
+static void
+on_identified(ScsiCommand *command)
+{
+    SenseCode result = lu_change_of(command)->result;
+
+    if (result != SENSE_NONE)
+        scsi_command_fail(command, result);
+    else
+        spc_finish_list(command);
 }
 
 static void
 on_identifying(ScsiCommand *command)
 {
-    run_errand(command, update_set_identifying, SENSE_DEVICE_IDENTIFIER_CHANGED, spc_finish_list);
+    LuChange *change = lu_change_new(command);
+
+    if (change == NULL)
+        return;
+
+    change->kind = LU_RECORD_IDENTIFYING;
+    change->record = record_identifying;
+    change->update = update_set_identifying;
+    change->attention = SENSE_DEVICE_IDENTIFIER_CHANGED;
+    lu_change_run(change, on_identified);
 }
 
 /* An empty list deletes the information. A label is text that ends with a zero byte. */
@@ -251,8 +287,13 @@ read_echo(ScsiCommand *command)
 {
     const NexusLun *nexus_lun = command->nexus_lun;
 
-    if (nexus_lun->echo != NULL)
-        memcpy(command->data, nexus_lun->echo, nexus_lun->echo_length);
+    /* Nothing was written that could come back */
+    if (nexus_lun->echo == NULL) {
+        scsi_command_fail(command, SENSE_COMMAND_SEQUENCE);
+        return;
+    }
+
+    memcpy(command->data, nexus_lun->echo, nexus_lun->echo_length);
     command->step = nexus_lun->echo_length;
     reply_noted(command);
 }

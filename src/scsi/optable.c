@@ -332,6 +332,39 @@ has_other_bits(const guint8 *cdb, const guint8 *map)
     return ((c[0] & ~m[0]) | (c[1] & ~m[1])) != 0;
 }
 
+/* How fields that are not supported lie in a byte: part of a longer one or all of it, protection
+ * information and the like, what belongs to vendors, a group number. Others have one bit. */
+static const guint8 field_masks[] = { 0xff, 0xe0, 0xc0, 0x1f };
+
+/*
+ * Where the field begins to which the first of the @refused bits of a byte belongs: a pointer names the
+ * left-most bit of the left-most byte of a field (SPC). A reserved byte is a field of its own; of bytes
+ * that are reserved in part it is the bit itself, as the table does not tell reserved bits from
+ * obsolete ones.
+ */
+static void
+find_field(const Operation *operation, guint byte, guint8 refused, guint16 *ret_byte,
+           gint8 *ret_bit)
+{
+    const guint8 *lenient = operation->lenient;
+    guint8 unsupported = (guint8)~lenient[byte];
+    gint bit = g_bit_nth_msf(refused, -1);
+
+    if (operation->allowed[byte] == 0 && unsupported == 0)
+        bit = 7;
+    for (gsize i = 0; i < G_N_ELEMENTS(field_masks); i++) {
+        if (field_masks[i] & 1U << bit && (unsupported & field_masks[i]) == field_masks[i]) {
+            bit = g_bit_nth_msf(field_masks[i], -1);
+            break;
+        }
+    }
+    while (lenient[byte] == 0 && lenient[byte - 1] == 0)
+        byte--;
+
+    *ret_byte = (guint16)byte;
+    *ret_bit = (gint8)bit;
+}
+
 gboolean
 operation_check_cdb(const Operation *operation, const guint8 cdb[SCSI_CDB_MAX], gboolean lenient,
                     guint16 *ret_byte, gint8 *ret_bit)
@@ -345,8 +378,7 @@ operation_check_cdb(const Operation *operation, const guint8 cdb[SCSI_CDB_MAX], 
         guint refused = cdb[i] & (guint8)~map[i];
 
         if (refused != 0) {
-            *ret_byte = (guint16)i;
-            *ret_bit = (gint8)g_bit_nth_msf(refused, -1);
+            find_field(operation, i, (guint8)refused, ret_byte, ret_bit);
             return FALSE;
         }
     }

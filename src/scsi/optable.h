@@ -112,7 +112,7 @@ const Operation *optable_find(const guint8 index[256], const guint8 cdb[SCSI_CDB
 /**
  * operation_check_cdb() - judge all bits of a CDB by the usage map
  *
- * Returns: TRUE, or FALSE with the place of the first refused bit
+ * Returns: TRUE, or FALSE with the first byte and bit of the first field with a refused bit
  */
 gboolean operation_check_cdb(const Operation *operation, const guint8 cdb[SCSI_CDB_MAX],
                              gboolean lenient, guint16 *ret_byte, gint8 *ret_bit);

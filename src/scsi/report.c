@@ -31,14 +31,6 @@ is_selection(guint8 select)
     return select <= SELECT_ALL || (select >= SELECT_ADMINISTRATIVE && select <= SELECT_SUBSIDIARY);
 }
 
-/* What the initiator now knows needs no unit attention any more */
-static void
-drop_reported_luns_changed(Nexus *nexus)
-{
-    for (guint i = 0; i < nexus->map->n_entries; i++)
-        unit_attention_drop(&nexus->luns[i]->attentions, SENSE_REPORTED_LUNS_CHANGED);
-}
-
 void
 spc_report_luns(ScsiCommand *command)
 {
@@ -72,7 +64,7 @@ spc_report_luns(ScsiCommand *command)
         put_be16(command->data + 8 + 8 * n++, 0xc101);
 
     put_be32(command->data, 8 * n);
-    drop_reported_luns_changed(command->nexus);
+    nexus_luns_are_known(command->nexus);
     scsi_command_reply(command, 8 + 8 * n, get_be32(command->cdb + 6));
 }
 
@@ -84,6 +76,7 @@ enum {
     REPORT_ALL = 0,
     REPORT_OPCODE = 1,         /* one that has no service actions */
     REPORT_SERVICE_ACTION = 2, /* one that has */
+    REPORT_EITHER = 3,         /* the service action is 0 where there are none */
 };
 
 #define SUPPORT_NONE     0x01
@@ -95,9 +88,12 @@ enum {
 
 #define TIMEOUTS_LENGTH 12
 
+/* Who may not change states is refused the service action as if it were not there */
 static gboolean
 is_supported(const ScsiCommand *command, const Operation *operation)
 {
+    if (operation->exec == spc_set_target_port_groups && command->nexus->map->alua.fn == NULL)
+        return FALSE;
     return operation_is_supported(operation, scsi_command_lu(command));
 }
 
@@ -175,24 +171,25 @@ report_wanted(ScsiCommand *command, guint option, gboolean timeouts)
     const guint8 *index = command->nexus->scsi->op_index;
     guint n_rows;
     const Operation *rows = optable_rows(&n_rows);
-    gboolean known;
+    gboolean known, has_actions;
 
     if (index[command->cdb[3]] == 0) {
         report_one(command, NULL, timeouts);
         return;
     }
 
-    if (rows[index[command->cdb[3]] - 1].has_service_action != (option == REPORT_SERVICE_ACTION)) {
+    has_actions = rows[index[command->cdb[3]] - 1].has_service_action;
+    if (option != REPORT_EITHER && has_actions != (option == REPORT_SERVICE_ACTION)) {
         scsi_command_fail_field(command, 2, 2);
         return;
     }
 
-    if (service_action > 0x1f) {
+    if (option != REPORT_OPCODE && service_action > (has_actions ? 0x1f : 0)) {
         report_one(command, NULL, timeouts);
         return;
     }
 
-    wanted[1] = option == REPORT_SERVICE_ACTION ? (guint8)service_action : 0;
+    wanted[1] = has_actions ? (guint8)service_action : 0;
     report_one(command, optable_find(index, wanted, &known), timeouts);
 }
 
@@ -202,7 +199,7 @@ spc_report_supported_operation_codes(ScsiCommand *command)
     gboolean timeouts = (command->cdb[2] & 0x80) != 0;
     guint option = command->cdb[2] & 0x07;
 
-    if (option > REPORT_SERVICE_ACTION) {
+    if (option > REPORT_EITHER) {
         scsi_command_fail_field(command, 2, 2);
         return;
     }

@@ -195,7 +195,9 @@ set_outcome(RodJob *job, const ScsiCommand *command, CopyOutcome outcome, SenseC
     job->outcome = command->aborted ? COPY_ABORTED : outcome;
     job->status = status;
     if (job->outcome == COPY_FAILED && code != SENSE_NONE) {
-        job->sense_length = sense_encode(&(Sense){ .code = code }, FALSE, job->sense);
+        gboolean descriptor = lu_state_has(&job->nexus_lun->shard->state, MODE_D_SENSE);
+
+        job->sense_length = sense_encode(&(Sense){ .code = code }, descriptor, job->sense);
         job->status = SCSI_CHECK_CONDITION;
     }
     if (job->outcome == COPY_GOOD && job->delete_token && job->token != NULL)

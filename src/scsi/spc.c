@@ -76,7 +76,7 @@ pending_sense(ScsiCommand *command)
         return sense;
     }
 
-    if (unit_attention_take(&nexus_lun->attentions, &sense.code))
+    if (nexus_lun_take(nexus_lun, &sense.code))
         return sense;
     if (nexus_lun->deferred != SENSE_NONE) {
         sense.code = nexus_lun->deferred;

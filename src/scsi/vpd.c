@@ -32,6 +32,7 @@
 /* Which units have it */
 typedef enum {
     ON_ALL,
+    ON_ALL_AND_WELL_KNOWN,
     ON_DISKS,
     ON_THIN,
 } PageScope;
@@ -54,14 +55,19 @@ encode_serial(const ScsiCommand *command, guint8 *page)
     return (guint32)length;
 }
 
+/* The well-known unit has no name but those of its port and of its device */
 static guint32
 encode_identification(const ScsiCommand *command, guint8 *page)
 {
-    const Identity *identity = &scsi_command_lu(command)->identity;
     const Nexus *nexus = command->nexus;
-    guint32 length = identity->designators_length;
+    guint32 length = 0;
 
-    memcpy(page + HEADER_LENGTH, identity->designators, length);
+    if (command->nexus_lun != NULL) {
+        const Identity *identity = &scsi_command_lu(command)->identity;
+
+        length = identity->designators_length;
+        memcpy(page + HEADER_LENGTH, identity->designators, length);
+    }
     return length + identity_put_port(nexus->target_name, nexus->relative_target_port,
                                       nexus->target_port_group, page + HEADER_LENGTH + length);
 }
@@ -159,6 +165,7 @@ encode_characteristics(const ScsiCommand *command, guint8 *page)
     return 0x3c;
 }
 
+/* The exponent is the unit of log page 0Ch; the mode page of thresholds has no descriptor */
 static guint32
 encode_provisioning(const ScsiCommand *command, guint8 *page)
 {
@@ -172,9 +179,9 @@ encode_provisioning(const ScsiCommand *command, guint8 *page)
 
 /* clang-format off */
 static const VpdPage pages[] = {
-    { 0x00, ON_ALL,   encode_supported },
+    { 0x00, ON_ALL_AND_WELL_KNOWN, encode_supported },
     { 0x80, ON_ALL,   encode_serial },
-    { 0x83, ON_ALL,   encode_identification },
+    { 0x83, ON_ALL_AND_WELL_KNOWN, encode_identification },
     { 0x85, ON_ALL,   encode_management_addresses },
     { 0x86, ON_ALL,   encode_extended_inquiry },
     { 0x87, ON_ALL,   encode_mode_page_policy },
@@ -189,8 +196,12 @@ static const VpdPage pages[] = {
 static gboolean
 has_page(const ScsiCommand *command, const VpdPage *page)
 {
-    const Lu *lu = scsi_command_lu(command);
+    const Lu *lu;
 
+    if (page->scope == ON_ALL_AND_WELL_KNOWN || command->nexus_lun == NULL)
+        return page->scope == ON_ALL_AND_WELL_KNOWN;
+
+    lu = scsi_command_lu(command);
     return page->scope == ON_ALL ||
            (lu->device == LU_DISK && (page->scope == ON_DISKS || lu->can_unmap));
 }

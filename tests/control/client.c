@@ -122,6 +122,7 @@ receive_any(Client *client, guint8 *bhs)
     if (!receive_all(client, data, size))
         return FALSE;
 
+    client->n_read = get_be24(bhs + 5);
     /* Fixed format, behind two bytes with its length */
     client->sense = 0;
     if (bhs[0] == OP_SCSI_RESPONSE && size >= 2 + 14 && get_be16(data) >= 14)
@@ -129,7 +130,6 @@ receive_any(Client *client, guint8 *bhs)
     return TRUE;
 }
 
-guint16
 static gboolean
 receive_pdu(Client *client, guint8 *bhs)
 {
@@ -141,6 +141,7 @@ receive_pdu(Client *client, guint8 *bhs)
     return FALSE;
 }
 
+guint16
 client_login(Client *client, const char *target)
 {
     static const char keys[] = "InitiatorName=iqn.2026-11.org.lunport:client%cSessionType=%s%c"
@@ -293,6 +294,23 @@ client_save_protection(Client *client, guint16 lun, gboolean protect)
 
     list[8] = protect ? 0x08 : 0;
     return run_list_command(client, lun, cdb, sizeof(cdb), list, sizeof(list));
+}
+
+int
+client_set_identifier(Client *client, guint16 lun, const char *identifier, guint8 size)
+{
+    const guint8 cdb[12] = { 0xa4, 0x06, [9] = size };
+
+    return run_list_command(client, lun, cdb, sizeof(cdb), (const guint8 *)identifier, size);
+}
+
+/* Data and status come in one PDU */
+int
+client_get_identifier_length(Client *client, guint16 lun)
+{
+    static const guint8 cdb[12] = { 0xa3, 0x05, [9] = 128 };
+
+    return run_command(client, lun, cdb, sizeof(cdb), 128) == 0 ? (int)client->n_read - 4 : -1;
 }
 
 int

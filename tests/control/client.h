@@ -19,14 +19,15 @@ typedef struct {
     guint32 itt;
     guint16 tsih; /* of the session to be joined, 0: a new one; then the session's */
     guint16 cid;
-    guint32 sense; /* of the last command: key << 16 | ASC << 8 | ASCQ, 0: none */
+    guint32 n_read; /* bytes of the last data segment */
+    guint32 sense;  /* of the last command: key << 16 | ASC << 8 | ASCQ, 0: none */
 } Client;
 
-/* A connection to 127.0.0.1:@port, which waits until it is accepted */
 /* The service gives clients more time than it does otherwise, until its limits are changed: a test may be
  * held up between two steps. */
 void client_ask_for_patience(Service *service);
 
+/* A connection to 127.0.0.1:@port, which waits until it is accepted */
 Client *client_new(guint16 port);
 void client_free(Client *client);
 
@@ -54,6 +55,12 @@ int client_read_block(Client *client, guint16 lun, guint32 lba);
 
 /* MODE SELECT of the control page with SWP or without, and SP; the same */
 int client_save_protection(Client *client, guint16 lun, gboolean protect);
+
+/* SET IDENTIFYING INFORMATION of @size bytes, a multiple of four; the same */
+int client_set_identifier(Client *client, guint16 lun, const char *identifier, guint8 size);
+
+/* How long it is, as REPORT IDENTIFYING INFORMATION tells, or -1 when that has failed */
+int client_get_identifier_length(Client *client, guint16 lun);
 
 /* WRITE(10) of no blocks, which a protected unit refuses all the same; the same */
 int client_write_nothing(Client *client, guint16 lun);

@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the lunport authors */
 
 /*
- * What is kept of erasings under way and of saved mode parameters, over
- * restarts of the service and of a backstore
+ * What is kept of erasings under way, of saved mode parameters and of
+ * identifying information, over restarts of the service and of a backstore
  */
 
 #include <string.h>
@@ -40,7 +40,8 @@ set_up_disk(Fixture *fixture)
 typedef struct {
     Client *client;
     gboolean protect;
-    gint is_done; /* atomic */
+    const char *identifier; /* of eight bytes: set that instead */
+    gint is_done;           /* atomic */
     int status;
 } Request;
 
@@ -49,22 +50,28 @@ run_request(gpointer data)
 {
     Request *r = data;
 
-    r->status = client_save_protection(r->client, 0, r->protect);
+    r->status = r->identifier != NULL ? client_set_identifier(r->client, 0, r->identifier, 8)
+                                      : client_save_protection(r->client, 0, r->protect);
     g_atomic_int_set(&r->is_done, 1);
     g_main_context_wakeup(NULL);
     return NULL;
 }
 
 static int
-save_protection(Client *client, gboolean protect)
+run(Request *request)
 {
-    Request request = { .client = client, .protect = protect };
-    GThread *thread = g_thread_new("initiator", run_request, &request);
+    GThread *thread = g_thread_new("initiator", run_request, request);
 
-    while (!g_atomic_int_get(&request.is_done))
+    while (!g_atomic_int_get(&request->is_done))
         (void)g_main_context_iteration(NULL, TRUE);
     (void)g_thread_join(thread);
-    return request.status;
+    return request->status;
+}
+
+static int
+save_protection(Client *client, gboolean protect)
+{
+    return run(&(Request){ .client = client, .protect = protect });
 }
 
 static void
@@ -186,6 +193,65 @@ test_modes_deleted_with_the_backstore(Fixture *fixture, gconstpointer data)
     g_assert_null(stored);
 }
 
+static gboolean
+is_forgotten(Fixture *fixture)
+{
+    g_autofree char *stored = fixture_read(fixture, "identifying", "d");
+
+    return stored == NULL;
+}
+
+/* What SET IDENTIFYING INFORMATION has set is there after a restart, and while there is no storage */
+static void
+test_identifying_restart(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+    g_autofree char *stored = NULL;
+
+    set_up_disk(fixture);
+    client = fixture_log_in(fixture);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+    g_assert_cmpint(client_get_identifier_length(client, 0), ==, 0);
+    g_assert_cmphex(run(&(Request){ .client = client, .identifier = "abcdefgh" }), ==, 0);
+    stored = fixture_read(fixture, "identifying", "d");
+    g_assert_nonnull(strstr(stored, "\nidentifier x6162636465666768\nlabel x\n"));
+    client_free(g_steal_pointer(&client));
+
+    fixture_restart(fixture);
+    client = fixture_log_in(fixture);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+    g_assert_cmpint(client_get_identifier_length(client, 0), ==, 8);
+
+    service_set_backstore_offline(fixture->service, "d", TRUE, &fixture->options, fixture_on_done,
+                                  fixture);
+    fixture_finish(fixture);
+    g_assert_cmpint(client_settle(client, 0), !=, 0);
+    g_assert_cmpint(client_get_identifier_length(client, 0), ==, 8);
+    client_free(g_steal_pointer(&client));
+
+    delete_disk(fixture);
+    fixture_wait(fixture, is_forgotten);
+}
+
+static void
+test_identifying_damaged(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(Client) client = NULL;
+    g_autofree char *directory = g_build_filename(fixture->state_dir, "identifying", NULL);
+    g_autofree char *after = NULL;
+
+    set_up_disk(fixture);
+    fixture_stop(fixture);
+    fixture_write(directory, "d", "lunport-identifying 1\nidentifier x\ncrc32c 00000000\n");
+    fixture_start(fixture);
+    g_assert_cmpint(fixture_get_backstore(fixture, "d")->state, ==, BACKSTORE_ONLINE);
+    client = fixture_log_in(fixture);
+    g_assert_cmpint(client_settle(client, 0), ==, 0);
+    g_assert_cmpint(client_get_identifier_length(client, 0), ==, 0);
+    after = fixture_read(fixture, "identifying", "d");
+    g_assert_nonnull(after);
+}
+
 /* As a service that was killed has left it */
 static void
 leave_erasure(Fixture *fixture, const char *state)
@@ -302,6 +368,8 @@ main(int argc, char **argv)
     fixture_add("/control/records/modes-damaged", test_modes_damaged);
     fixture_add("/control/records/modes-deleted-with-the-backstore",
                 test_modes_deleted_with_the_backstore);
+    fixture_add("/control/records/identifying-restart", test_identifying_restart);
+    fixture_add("/control/records/identifying-damaged", test_identifying_damaged);
     fixture_add("/control/records/erasure-goes-on", test_erasure_goes_on);
     fixture_add("/control/records/erasure-stays-failed", test_erasure_stays_failed);
     fixture_add("/control/records/erasure-damaged", test_erasure_damaged);

@@ -371,6 +371,30 @@ test_explicit_refusals(void)
     case_clear(&c);
 }
 
+/* Whether it is there is told as it is refused: a service action that exists, or not */
+static void
+test_explicit_is_reported(void)
+{
+    static const guint8 list[8] = { 0, 0, 0, 0, 0x02, 0, 0, 1 };
+    const guint8 rsoc[] = { 0xa3, 0x0c, 2, 0xa4, 0, 0x0a, 0, 0, 1, 0, 0, 0 };
+    Rig *rig = rig_new(&(RigConfig){ 0 });
+    TestCommand test;
+    Case c;
+
+    case_init(&c);
+    g_assert_cmphex(ask(&c, c.rig->nexus, rsoc, sizeof(rsoc))[1], ==, 0x03);
+    case_clear(&c);
+
+    (void)test_execute(rig, rig->nexus, &test, rsoc, sizeof(rsoc), 256, NULL, 0);
+    test_assert_good(&test);
+    g_assert_cmphex(test.in->data[1], ==, 0x01);
+    test_command_clear(&test);
+    (void)test_execute(rig, rig->nexus, &test, STPG(8), 0, list, sizeof(list));
+    test_assert_field(&test, TRUE, 1, 4);
+    test_command_clear(&test);
+    rig_free(rig);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -387,5 +411,6 @@ main(int argc, char **argv)
     ADD("explicit-failures", test_explicit_failures);
     ADD("explicit-abort", test_explicit_abort);
     ADD("explicit-refusals", test_explicit_refusals);
+    ADD("explicit-is-reported", test_explicit_is_reported);
     return g_test_run();
 }

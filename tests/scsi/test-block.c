@@ -524,7 +524,7 @@ test_verify_dpo(void)
     out(&c, CDB(0x8f, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), 0);
     test_assert_good(&c.test);
     out(&c, CDB(0x2f, 0x20, 0, 0, 0, 0, 0, 0, 1, 0), 0);
-    test_assert_field(&c.test, TRUE, 1, 5);
+    test_assert_field(&c.test, TRUE, 1, 7);
     case_clear(&c);
 }
 

@@ -122,6 +122,24 @@ test_no_unit(void)
     rig_free(rig);
 }
 
+/* Whatever the operation is: nobody could support it there */
+static void
+test_no_unit_before_unknown_operation(void)
+{
+    static const guint8 cdbs[][SCSI_CDB_MAX] = { { 0xff }, { 0x9e, 0x1f } };
+    Rig *rig = rig_new(&(RigConfig){ 0 });
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cdbs); i++) {
+        TestCommand test;
+
+        test_command_init(&test, rig->nexus, 5, cdbs[i], sizeof(cdbs[i]));
+        test_start(&test);
+        test_assert_sense(&test, SENSE_LU_NOT_SUPPORTED);
+        test_command_clear(&test);
+    }
+    rig_free(rig);
+}
+
 static void
 test_aca_is_refused(void)
 {
@@ -212,7 +230,7 @@ test_reserved_segment_outlives_failure(void)
     scsi_command_begin(&test.command);
     g_assert_true(scsi_command_reserve(&test.command));
     scsi_command_run(&test.command);
-    test_assert_field(&test, TRUE, 1, 5);
+    test_assert_field(&test, TRUE, 1, 7);
     g_assert_nonnull(test.command.data);
     g_assert_cmpuint(pool_available(rig->workers[0]->pool), <, available);
     scsi_command_end(&test.command);
@@ -745,6 +763,7 @@ main(int argc, char **argv)
     ADD("attention-before-cdb", test_attention_before_cdb);
     ADD("cdb-before-medium", test_cdb_before_medium);
     ADD("no-unit", test_no_unit);
+    ADD("no-unit-before-unknown-operation", test_no_unit_before_unknown_operation);
     ADD("aca-is-refused", test_aca_is_refused);
     ADD("data-out-length", test_data_out_length);
     ADD("reserved-segment-is-used", test_reserved_segment_is_used);

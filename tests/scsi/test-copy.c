@@ -527,6 +527,32 @@ test_read_error(void)
     copy_clear(&c);
 }
 
+/* RECEIVE COPY RESULTS has the sense data that the command had, in its format */
+static void
+test_descriptor_sense(void)
+{
+    static const guint8 list[16] = { 0, 0, 0, 0, 0x0a, 0x0a, 0x24, 0x10, 0, 0x40 };
+    g_autoptr(GByteArray) details = NULL;
+    Copy c;
+    TestCommand test;
+
+    copy_init(&c, FALSE);
+    (void)test_execute(c.rig, c.nexus, &test, CDB(0x15, 0x10, 0, 0, 16, 0), 0, list, sizeof(list));
+    test_assert_good(&test);
+    test_command_clear(&test);
+
+    make_list(&c);
+    slow_fail_next(c.rig->store, EIO);
+    copy_run(&c, &test, 0x00);
+    g_assert_cmphex(test.command.sense[0], ==, 0x72);
+    g_assert_cmpint(sense_code_of(test.command.sense), ==, SENSE_THIRD_PARTY_DEVICE_FAILURE);
+    details = copy_receive(&c, 0x04, 7);
+    g_assert_cmpmem(details->data + 60, details->len - 60, test.command.sense,
+                    test.command.sense_length);
+    test_command_clear(&test);
+    copy_clear(&c);
+}
+
 /* An ORDERED copy, with another ORDERED command behind it, on one unit */
 static void
 test_ordered(void)
@@ -626,6 +652,7 @@ main(int argc, char **argv)
     ADD("operation-abort", test_operation_abort);
     ADD("unit-vanishes", test_unit_vanishes);
     ADD("read-error", test_read_error);
+    ADD("descriptor-sense", test_descriptor_sense);
     ADD("ordered", test_ordered);
     ADD("results-are-bounded", test_results_are_bounded);
     ADD("vpd", test_vpd);

@@ -793,7 +793,7 @@ test_format_refusals(void)
 
     case_init(&c, &plain);
     out(&c, FORMAT_UNIT(0x40), 0); /* FMTPINFO */
-    test_assert_field(&c.test, TRUE, 1, 6);
+    test_assert_field(&c.test, TRUE, 1, 7);
     memset(c.data, 0, sizeof(c.data));
     out(&c, FORMAT_UNIT(0x10), 0);
     test_assert_sense(&c.test, SENSE_PARAMETER_LIST_LENGTH);

@@ -151,7 +151,63 @@ test_well_known_unit(void)
     test_assert_good(&c.test);
     (void)ask_lun(&c, lun, CDB(0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0));
     test_assert_sense(&c.test, SENSE_INVALID_OPCODE);
+    (void)ask_lun(&c, lun, CDB(0xff, 0, 0, 0, 0, 0));
+    test_assert_sense(&c.test, SENSE_INVALID_OPCODE);
+    (void)ask_lun(&c, lun, CDB(0x9e, 0x1f, 0, 0, 0, 0));
+    test_assert_sense(&c.test, SENSE_INVALID_OPCODE);
     case_clear(&c);
+}
+
+/* It has a list of pages, and names: those of its port and its device */
+static void
+test_well_known_unit_vpd(void)
+{
+    static const guint8 lun[8] = { 0xc1, 0x01 };
+    g_autofree guint8 *names = NULL;
+    guint n_names = 0, n_own;
+    const guint8 *data;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    data = ask_lun(&c, lun, CDB(0x12, 1, 0x00, 0, 255, 0));
+    g_assert_cmpmem(data, c.test.in->len, "\x1e\x00\0\x02\x00\x83", 6);
+    data = ask_lun(&c, lun, CDB(0x12, 1, 0x83, 1, 255, 0));
+    g_assert_cmphex(data[0], ==, 0x1e);
+    g_assert_cmphex(data[1], ==, 0x83);
+    g_assert_cmpuint(get_be16(data + 2), ==, c.test.in->len - 4);
+    for (const guint8 *p = data + 4; p < data + c.test.in->len; p += 4 + p[3])
+        g_assert_cmphex(p[1] & 0x30, !=, 0x00);
+    n_names = c.test.in->len - 4;
+    names = g_memdup2(data + 4, n_names);
+    (void)ask_lun(&c, lun, CDB(0x12, 1, 0x80, 0, 255, 0));
+    test_assert_field(&c.test, TRUE, 2, 7);
+
+    /* They are those that a unit of the port ends with */
+    data = ask(&c, CDB(0x12, 1, 0x83, 1, 255, 0));
+    n_own = c.test.in->len;
+    g_assert_cmpuint(n_own, >, n_names);
+    g_assert_cmpmem(data + n_own - n_names, n_names, names, n_names);
+    case_clear(&c);
+}
+
+/* Each page says what kind of unit it is about */
+static void
+test_vpd_device_type(void)
+{
+    static const guint8 pages[] = { 0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88 };
+
+    for (guint device = LU_DISK; device <= LU_CDROM; device++) {
+        Case c;
+
+        case_init(&c, &(RigConfig){ .lu = { .device = (LuDevice)device } });
+        for (gsize i = 0; i < G_N_ELEMENTS(pages); i++) {
+            const guint8 *data = ask(&c, CDB(0x12, 1, pages[i], 1, 255, 0));
+
+            g_assert_cmphex(data[0], ==, device == LU_CDROM ? 0x05 : 0x00);
+            g_assert_cmphex(data[1], ==, pages[i]);
+        }
+        case_clear(&c);
+    }
 }
 
 static void
@@ -625,6 +681,14 @@ test_request_sense(void)
     case_clear(&c);
 }
 
+static gboolean
+is_told(const Operation *row, LuDevice device)
+{
+    gboolean is_set_groups = row->opcode == 0xa4 && row->service_action == 0x0a;
+
+    return (row->devices & 1U << device) && !is_set_groups; /* explicit ALUA is off here */
+}
+
 /* One descriptor for each row of the table that is about such a unit */
 static void
 check_rsoc_all(LuDevice device)
@@ -638,7 +702,7 @@ check_rsoc_all(LuDevice device)
     p = ask(&c, CDB(0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0));
     g_assert_cmpuint(get_be32(p) + 4, ==, c.test.in->len);
     for (d = p + 4; d < p + c.test.in->len; d += 8, n++) {
-        while (n < n_rows && !(rows[n].devices & 1U << device))
+        while (n < n_rows && !is_told(&rows[n], device))
             n++;
         g_assert_cmpuint(n, <, n_rows);
         g_assert_cmphex(d[0], ==, rows[n].opcode);
@@ -647,7 +711,7 @@ check_rsoc_all(LuDevice device)
         g_assert_cmpuint(get_be16(d + 6), ==, rows[n].cdb_length);
     }
     for (; n < n_rows; n++)
-        g_assert_false(rows[n].devices & 1U << device);
+        g_assert_false(is_told(&rows[n], device));
     case_clear(&c);
 }
 
@@ -721,6 +785,31 @@ test_rsoc_wrong_option(void)
     case_clear(&c);
 }
 
+/* With or without service actions: what is not there is told, not refused */
+static void
+test_rsoc_either(void)
+{
+    const guint8 *p;
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x28, 0, 0, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, c.test.in->len, "\0\x03\0\x0a\x28\x18\xff\xff\xff\xff\0\xff\xff\0", 14);
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x28, 0, 1, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, c.test.in->len, "\0\x01\0\0", 4);
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x9e, 0, 0x10, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, 6, "\0\x03\0\x10\x9e\x10", 6);
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x9e, 0, 0x1f, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, c.test.in->len, "\0\x01\0\0", 4);
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x9e, 1, 0x10, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, c.test.in->len, "\0\x01\0\0", 4);
+    p = ask(&c, CDB(0xa3, 0x0c, 3, 0x7f, 0, 9, 0, 0, 1, 0, 0, 0));
+    g_assert_cmpmem(p, c.test.in->len, "\0\x01\0\0", 4);
+    (void)ask(&c, CDB(0xa3, 0x0c, 4, 0x28, 0, 0, 0, 0, 1, 0, 0, 0));
+    test_assert_field(&c.test, TRUE, 2, 2);
+    case_clear(&c);
+}
+
 static void
 test_report_tmfs(void)
 {
@@ -748,6 +837,8 @@ main(int argc, char **argv)
     ADD("page-code-without-evpd", test_page_code_without_evpd);
     ADD("no-unit", test_no_unit);
     ADD("well-known-unit", test_well_known_unit);
+    ADD("well-known-unit-vpd", test_well_known_unit_vpd);
+    ADD("vpd-device-type", test_vpd_device_type);
     ADD("vpd-list", test_vpd_list);
     ADD("vpd-small-pages", test_vpd_small_pages);
     ADD("vpd-ports", test_vpd_ports);
@@ -779,6 +870,7 @@ main(int argc, char **argv)
     ADD("rsoc-hides-unmap", test_rsoc_hides_unmap);
     ADD("rsoc-one", test_rsoc_one);
     ADD("rsoc-wrong-option", test_rsoc_wrong_option);
+    ADD("rsoc-either", test_rsoc_either);
     ADD("report-tmfs", test_report_tmfs);
     return g_test_run();
 }

@@ -161,6 +161,10 @@ test_disk_commands(void)
         test_assert_sense(&c.test, SENSE_INVALID_OPCODE);
     }
 
+    /* Other service actions are there */
+    (void)ask(&c, c.rig->nexus, CDB(0xa3, 0x05, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+    test_assert_field(&c.test, TRUE, 1, 4);
+
     data = ask(&c, c.rig->nexus, CDB(0xa3, 0x0c, 1, 0x2a, 0, 0, 0, 0, 1, 0, 0, 0));
     g_assert_cmphex(data[1], ==, 1);
     data = ask(&c, c.rig->nexus, CDB(0xa3, 0x0c, 1, 0x43, 0, 0, 0, 0, 1, 0, 0, 0));

@@ -370,6 +370,45 @@ test_refused_fields(void)
          LIST(0, 0, 0, 0, 0x0a, 0x0a, 0x34, 0x10, 0, 0, 0, 0, 0, 0, 0, 0));
     test_assert_field(&c.test, FALSE, 6, 4);
     g_assert_cmphex(sense_page(&c, c.rig->nexus, 0, 0x0a)[2], ==, 0x20);
+    /* no such page, with a subpage code */
+    tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, 8, 0), LIST(0, 0, 0, 0, 0x45, 7, 0, 0));
+    test_assert_field(&c.test, FALSE, 4, 5);
+    case_clear(&c);
+}
+
+/* The left-most bit of the left-most byte of the field, wherever in it the wrong bit is */
+static void
+test_refused_fields_of_pages(void)
+{
+    static const struct {
+        guint8 code, length, byte, value, pointer, bit;
+    } table[] = {
+        { 0x0a, 0x0a, 2, 0x00, 2, 7 },   /* TST */
+        { 0x0a, 0x0a, 3, 0x00, 3, 7 },   /* QUEUE ALGORITHM MODIFIER */
+        { 0x0a, 0x0a, 4, 0x10, 4, 5 },   /* UA_INTLCK_CTRL */
+        { 0x0a, 0x0a, 5, 0x01, 5, 2 },   /* AUTOLOAD MODE */
+        { 0x0a, 0x0a, 9, 0x01, 8, 7 },   /* BUSY TIMEOUT PERIOD */
+        { 0x08, 0x12, 2, 0x01, 2, 0 },   /* RCD: a flag */
+        { 0x08, 0x12, 3, 0x01, 3, 3 },   /* WRITE RETENTION PRIORITY */
+        { 0x08, 0x12, 11, 0x01, 10, 7 }, /* MAXIMUM PRE-FETCH CEILING */
+        { 0x01, 0x0a, 11, 0x01, 10, 7 }, /* RECOVERY TIME LIMIT */
+        { 0x1a, 0x26, 7, 0x01, 4, 7 },   /* IDLE_A CONDITION TIMER */
+        { 0x1c, 0x0a, 3, 0x01, 3, 3 },   /* MRIE */
+        { 0x1c, 0x0a, 11, 0x01, 8, 7 },  /* REPORT COUNT */
+    };
+    Case c;
+
+    case_init(&c, &(RigConfig){ 0 });
+    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
+        guint8 size = (guint8)(4 + 2 + table[i].length);
+        guint8 list[64] = { 0 };
+
+        memcpy(list + 4, sense_page(&c, c.rig->nexus, 0, table[i].code), 2U + table[i].length);
+        list[4] &= 0x3f;
+        list[4 + table[i].byte] = table[i].value;
+        tell(&c, c.rig->nexus, CDB(0x15, 0x10, 0, 0, size, 0), list, size);
+        test_assert_field(&c.test, FALSE, 4U + table[i].pointer, table[i].bit);
+    }
     case_clear(&c);
 }
 
@@ -756,6 +795,7 @@ main(int argc, char **argv)
     ADD("empty-list", test_empty_list);
     ADD("list-lengths", test_list_lengths);
     ADD("refused-fields", test_refused_fields);
+    ADD("refused-fields-of-pages", test_refused_fields_of_pages);
     ADD("reset-restores-defaults", test_reset_restores_defaults);
     ADD("change-behind-reset", test_change_behind_reset);
     ADD("save", test_save);

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "scsi/record.h"
 #include "util/bytes.h"
+#include "util/error.h"
 
 typedef struct {
     Rig *rig;
@@ -99,6 +101,183 @@ test_identifying_refusals(void)
     case_clear(&c);
 }
 
+/*
+ * It persists: stored first, in force with the status, there again in a unit that takes its place
+ */
+
+typedef struct {
+    Mailbox mailbox;
+    char *text;
+    guint n_asked;
+    gboolean keep;
+    gboolean fails;
+} Keeper;
+
+static void
+on_persist(LuPersist *persist, gpointer user_data)
+{
+    Keeper *keeper = user_data;
+
+    keeper->n_asked++;
+    keeper->keep = persist->keep;
+    if (!keeper->fails) {
+        g_free(keeper->text);
+        keeper->text = g_strdup(persist->text);
+    }
+    lu_persisted(persist, !keeper->fails);
+}
+
+static void
+keeper_case_init(Case *c, Keeper *keeper)
+{
+    memset(c, 0, sizeof(*c));
+    c->rig = rig_new(&(RigConfig){
+        .n_workers = 2,
+        .lu = {
+            .persist_identifying = on_persist,
+            .persist_data = keeper,
+            .persist_to = &keeper->mailbox,
+            .can_keep = TRUE,
+            .identifying = keeper->text,
+            .identifying_size = keeper->text != NULL ? strlen(keeper->text) : 0,
+        },
+    });
+    c->other = rig_new_nexus(c->rig, 1, 2);
+}
+
+static void
+keeper_set(Case *c, Keeper *keeper, const char *identifier, guint8 length)
+{
+    test_command_clear(&c->test);
+    test_command_init(&c->test, c->rig->nexus, 0, CDB(0xa4, 6, 0, 0, 0, 0, 0, 0, 0, length, 0, 0));
+    c->test.command.expected_out = length;
+    c->test.out = (const guint8 *)identifier;
+    c->test.n_out = length;
+    test_start(&c->test);
+    rig_turn(c->rig);
+    g_assert_false(c->test.is_done);
+    (void)mailbox_drain(&keeper->mailbox);
+    rig_turn(c->rig);
+    g_assert_true(c->test.is_done);
+}
+
+static void
+assert_identifier(Case *c, const char *identifier, guint length)
+{
+    const guint8 *data = ask(c, c->other, CDB(0xa3, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+
+    g_assert_cmpmem(data + 4, c->test.in->len - 4, identifier, length);
+}
+
+static void
+test_identifying_is_kept(void)
+{
+    Keeper keeper = { 0 };
+    Case c;
+
+    g_assert_true(mailbox_init(&keeper.mailbox, NULL));
+    keeper_case_init(&c, &keeper);
+    keeper_set(&c, &keeper, "a\0\xff", 3);
+    test_assert_good(&c.test);
+    g_assert_true(keeper.keep);
+    g_assert_true(lu_check_identifying(keeper.text, strlen(keeper.text), NULL));
+    tell(&c, c.other, CDB(0x00, 0, 0, 0, 0, 0), NULL, 0);
+    test_assert_sense(&c.test, SENSE_DEVICE_IDENTIFIER_CHANGED);
+    assert_identifier(&c, "a\0\xff", 3);
+    case_clear(&c);
+
+    keeper_case_init(&c, &keeper);
+    assert_identifier(&c, "a\0\xff", 3);
+    keeper_set(&c, &keeper, NULL, 0);
+    test_assert_good(&c.test);
+    g_assert_false(keeper.keep);
+    g_assert_null(keeper.text);
+    g_assert_cmpuint(keeper.n_asked, ==, 2);
+    case_clear(&c);
+
+    keeper_case_init(&c, &keeper);
+    assert_identifier(&c, "", 0);
+    case_clear(&c);
+    mailbox_deinit(&keeper.mailbox);
+}
+
+/* What cannot be stored is not in force, and nobody is told */
+static void
+test_identifying_cannot_be_kept(void)
+{
+    Keeper keeper = { .fails = TRUE };
+    Case c;
+
+    g_assert_true(mailbox_init(&keeper.mailbox, NULL));
+    keeper_case_init(&c, &keeper);
+    keeper_set(&c, &keeper, "new", 3);
+    test_assert_sense(&c.test, SENSE_INTERNAL_TARGET_FAILURE);
+    g_assert_cmpuint(c.other->luns[0]->attentions.n, ==, 0);
+    assert_identifier(&c, "", 0);
+    keeper.fails = FALSE;
+    keeper_set(&c, &keeper, "new", 3);
+    test_assert_good(&c.test);
+    tell(&c, c.other, CDB(0x00, 0, 0, 0, 0, 0), NULL, 0);
+    test_assert_sense(&c.test, SENSE_DEVICE_IDENTIFIER_CHANGED);
+    assert_identifier(&c, "new", 3);
+    case_clear(&c);
+    g_free(keeper.text);
+    mailbox_deinit(&keeper.mailbox);
+}
+
+static void
+test_identifying_records(void)
+{
+    static const char *const bad[] = {
+        "",
+        "identifier x00\n",
+        "identifier 00\nlabel x\n",
+        "identifier x0\nlabel x\n",
+        "identifier x0g\nlabel x\n",
+        "identifier x00\nlabel x41\n", /* not ended */
+        "identifier x00\nlabel x\nmore 1\n",
+        "label x\nidentifier x00\n",
+    };
+    LuIdentifying in = { .identifier_length = LU_IDENTIFIER_MAX, .label_length = LU_LABEL_MAX };
+    LuIdentifying out;
+    g_autofree char *good = NULL;
+    gsize size;
+
+    for (guint i = 0; i < LU_IDENTIFIER_MAX; i++)
+        in.identifier[i] = (guint8)(i * 7);
+    memset(in.label, 'l', LU_LABEL_MAX - 1);
+    good = lu_identifying_format(&in);
+    size = strlen(good);
+    g_assert_true(lu_identifying_parse(good, size, &out, NULL));
+    g_assert_cmpmem(&out, sizeof(out), &in, sizeof(in));
+    g_assert_null(lu_identifying_format(&(LuIdentifying){ .label_length = 0 }));
+
+    for (gsize i = 0; i < G_N_ELEMENTS(bad) + 1; i++) {
+        g_autoptr(GError) error = NULL;
+        GString *record = record_new("identifying", 1);
+        g_autofree char *text = NULL;
+
+        if (i < G_N_ELEMENTS(bad)) {
+            g_string_append(record, bad[i]);
+        } else {
+            g_string_append(record, "identifier x");
+            for (guint j = 0; j <= LU_IDENTIFIER_MAX; j++)
+                g_string_append(record, "00");
+            g_string_append(record, "\nlabel x\n");
+        }
+        text = record_finish(record);
+        g_assert_false(lu_check_identifying(text, strlen(text), &error));
+        g_assert_error(error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT);
+    }
+
+    for (gsize i = 0; i < size; i++) {
+        g_assert_false(lu_check_identifying(good, i, NULL));
+        good[i] ^= 0x01;
+        g_assert_false(lu_check_identifying(good, size, NULL));
+        good[i] ^= 0x01;
+    }
+}
+
 static guint64
 msec_of(const guint8 *data)
 {
@@ -174,6 +353,8 @@ test_echo_buffer(void)
     case_init(&c);
     data = ask(&c, c.rig->nexus, CDB(0x3c, 0x0b, 0, 0, 0, 0, 0, 0, 4, 0));
     g_assert_cmpmem(data, c.test.in->len, "\x01\0\x10\0", 4);
+    (void)ask(&c, c.rig->nexus, CDB(0x3c, 0x0a, 0, 0, 0, 0, 0, 0, 64, 0));
+    test_assert_sense(&c.test, SENSE_COMMAND_SEQUENCE); /* nothing was written */
     tell(&c, c.rig->nexus, CDB(0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 4, 0), "echo", 4);
     test_assert_good(&c.test);
     tell(&c, c.other, CDB(0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 2, 0), "OH", 2);
@@ -203,7 +384,7 @@ test_diagnostics(void)
     tell(&c, c.rig->nexus, CDB(0x1d, 0x10, 0, 0, 4, 0), "\x40\0\0\0", 4);
     test_assert_field(&c.test, FALSE, 0, 7);
     tell(&c, c.rig->nexus, CDB(0x1d, 0x20, 0, 0, 0, 0), NULL, 0);
-    test_assert_field(&c.test, TRUE, 1, 5);
+    test_assert_field(&c.test, TRUE, 1, 7);
 
     data = ask(&c, c.rig->nexus, CDB(0x1c, 0x01, 0, 0, 64, 0));
     g_assert_cmpmem(data, c.test.in->len, "\0\0\0\x01\0", 5);
@@ -219,6 +400,9 @@ main(int argc, char **argv)
 #define ADD(name, fn) g_test_add_func("/scsi/notes/" name, fn)
     ADD("identifying-information", test_identifying_information);
     ADD("identifying-refusals", test_identifying_refusals);
+    ADD("identifying-is-kept", test_identifying_is_kept);
+    ADD("identifying-cannot-be-kept", test_identifying_cannot_be_kept);
+    ADD("identifying-records", test_identifying_records);
     ADD("timestamp", test_timestamp);
     ADD("data-buffer", test_data_buffer);
     ADD("echo-buffer", test_echo_buffer);

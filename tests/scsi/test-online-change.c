@@ -310,6 +310,36 @@ test_report_luns_clears(void)
     tear_down(&scene);
 }
 
+/* LUICLR: so does the report on one of them, by status or by REQUEST SENSE */
+static void
+test_reported_once_for_all_units(void)
+{
+    for (guint by_sense = 0; by_sense < 2; by_sense++) {
+        Nexus *nexus;
+        Scene scene;
+
+        set_up(&scene);
+        add_lun(&scene);
+        nexus = scene.rig->nexus;
+        nexus->luns[1]->attentions.n = 0;
+        unit_attention_raise(&nexus->luns[1]->attentions, SENSE_REPORTED_LUNS_CHANGED);
+        unit_attention_raise(&nexus->luns[1]->attentions, SENSE_CAPACITY_CHANGED);
+        if (by_sense) {
+            TestCommand test;
+
+            execute(&scene, nexus, &test, CDB(0x03, 0, 0, 0, 252, 0), 252);
+        } else {
+            assert_ready(&scene, nexus, SENSE_REPORTED_LUNS_CHANGED);
+        }
+        assert_ready(&scene, nexus, SENSE_NONE);
+        g_assert_cmpuint(nexus->luns[1]->attentions.n, ==, 1);
+        g_assert_cmpuint(nexus->luns[1]->attentions.codes[0], ==, SENSE_CAPACITY_CHANGED);
+        assert_ready(&scene, scene.same, SENSE_REPORTED_LUNS_CHANGED);
+        assert_ready(&scene, scene.other, SENSE_REPORTED_LUNS_CHANGED);
+        tear_down(&scene);
+    }
+}
+
 /* Only who notices is told: the LUN was read-only before, and is after */
 static void
 test_protected_lun_is_not_told(void)
@@ -446,6 +476,8 @@ main(int argc, char **argv)
         g_test_add_data_func(path, &rows[i], test_change);
     }
     g_test_add_func("/scsi/online-change/report-luns-clears", test_report_luns_clears);
+    g_test_add_func("/scsi/online-change/reported-once-for-all-units",
+                    test_reported_once_for_all_units);
     g_test_add_func("/scsi/online-change/protected-lun-is-not-told",
                     test_protected_lun_is_not_told);
     g_test_add_func("/scsi/online-change/read-only-and-writable", test_read_only_and_writable);

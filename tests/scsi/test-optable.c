@@ -234,6 +234,28 @@ test_find(void)
     g_assert_true(known);
 }
 
+/* It is a bit of the command at or before @bit, with nothing but refused bits from there on */
+static void
+assert_points_at(const TestCommand *test, const Operation *op, guint bit)
+{
+    const guint8 *sense = test->command.sense;
+    guint byte = (guint)sense[16] << 8 | sense[17];
+    guint first = sense[15] & 0x07;
+
+    test_assert_field(test, TRUE, byte, first);
+    g_assert_cmpuint(byte, <=, bit / 8);
+    if (byte == bit / 8)
+        g_assert_cmpuint(first, >=, bit % 8);
+    else
+        g_assert_cmpuint(first, ==, 7);
+    for (guint i = byte; i <= bit / 8; i++) {
+        guint high = i == byte ? first : 7, low = i == bit / 8 ? bit % 8 : 0;
+
+        for (guint j = low; j <= high; j++)
+            g_assert_cmphex(op->allowed[i] & 1 << j, ==, 0);
+    }
+}
+
 /* Each bit that the usage map does not name, one after the other, through the whole pipeline */
 static void
 test_every_refused_bit_is_pointed_at(void)
@@ -256,12 +278,51 @@ test_every_refused_bit_is_pointed_at(void)
 
             cdb[bit / 8] |= (guint8)(1 << bit % 8);
             (void)test_execute(rig, rig->nexus, &test, cdb, sizeof(cdb), 0, NULL, 0);
-            test_assert_field(&test, TRUE, bit / 8, bit % 8);
+            assert_points_at(&test, op, bit);
             test_command_clear(&test);
         }
     }
     rig_free(drive);
     rig_free(disk);
+}
+
+/* SPC: the pointer names the left-most bit of the left-most byte of the field in error */
+static void
+test_pointer_names_the_field(void)
+{
+    static const struct {
+        guint8 cdb[SCSI_CDB_MAX];
+        guint8 byte, bit;
+    } table[] = {
+        { { 0x28, 0x20 }, 1, 7 }, /* RDPROTECT */
+        { { 0x28, 0x04 }, 1, 2 }, /* RARC */
+        { { 0x28, 0x03 }, 1, 1 }, /* obsolete, one bit each: the first */
+        { { 0x28, 0x01 }, 1, 0 },
+        { { 0x28, [6] = 0x01 }, 6, 4 },             /* GROUP NUMBER */
+        { { 0x28, [6] = 0x20 }, 6, 5 },             /* reserved in part */
+        { { 0x28, [9] = 0x40 }, 9, 7 },             /* of vendors */
+        { { 0x28, [9] = 0x04 }, 9, 2 },             /* NACA */
+        { { 0x2e, 0x04, [8] = 1 }, 1, 2 },          /* BYTCHK */
+        { { 0x41, 0x20, [8] = 1 }, 1, 7 },          /* WRPROTECT */
+        { { 0x41, 0x10, [8] = 1 }, 1, 4 },          /* ANCHOR */
+        { { 0x93, 0x02, [13] = 1 }, 1, 1 },         /* LBDATA, obsolete */
+        { { 0x9c, [11] = 0x01, [13] = 1 }, 10, 7 }, /* ATOMIC BOUNDARY */
+        { { 0x25, [6] = 0x01 }, 6, 7 },             /* reserved bytes: each of them */
+        { { 0x1d, 0x20 }, 1, 7 },                   /* SELF-TEST CODE */
+        { { 0x04, 0x40 }, 1, 7 },                   /* FMTPINFO */
+        { { 0x42, 0x01 }, 1, 0 },                   /* ANCHOR */
+        { { 0x00, 0x01 }, 1, 0 },                   /* reserved behind the LUN of SCSI-2 */
+    };
+    Rig *rig = rig_new(&(RigConfig){ .slow = { .thin = TRUE } });
+
+    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
+        TestCommand test;
+
+        (void)test_execute(rig, rig->nexus, &test, table[i].cdb, sizeof(table[i].cdb), 0, NULL, 0);
+        test_assert_field(&test, TRUE, table[i].byte, table[i].bit);
+        test_command_clear(&test);
+    }
+    rig_free(rig);
 }
 
 static void
@@ -294,7 +355,7 @@ test_lenient_refuses_unsupported_fields(void)
     op = optable_find(index, cdb, &known);
     g_assert_false(operation_check_cdb(op, cdb, TRUE, &byte, &bit));
     g_assert_cmpuint(byte, ==, 1);
-    g_assert_cmpint(bit, ==, 5);
+    g_assert_cmpint(bit, ==, 7);
 }
 
 static void
@@ -343,6 +404,7 @@ main(int argc, char **argv)
     g_test_add_func("/scsi/optable/find", test_find);
     g_test_add_func("/scsi/optable/every-refused-bit-is-pointed-at",
                     test_every_refused_bit_is_pointed_at);
+    g_test_add_func("/scsi/optable/pointer-names-the-field", test_pointer_names_the_field);
     g_test_add_func("/scsi/optable/lenient-ignores-reserved-bits",
                     test_lenient_ignores_reserved_bits);
     g_test_add_func("/scsi/optable/lenient-refuses-unsupported-fields",

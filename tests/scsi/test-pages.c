@@ -457,6 +457,22 @@ test_mode_changes(void)
     case_clear(&c);
 }
 
+/* At the bit, or where the field begins that it is part of: up to four bytes that cannot be changed. Which
+ * bits are one field tests/scsi/test-mode.c knows. */
+static void
+assert_points_at(const TestCommand *test, guint byte, guint bit, const guint8 *changeable)
+{
+    const guint8 *sense = test->command.sense;
+    guint first_byte = get_be16(sense + 16), first_bit = sense[15] & 0x07;
+    guint first = 8 * (first_byte - 8) + 7 - first_bit, at = 8 * byte + 7 - bit;
+
+    test_assert_field(test, FALSE, first_byte, first_bit);
+    g_assert_cmpuint(first, <=, at);
+    g_assert_cmpuint(at - first, <, 32);
+    for (guint i = first; i <= at; i++)
+        g_assert_cmphex(changeable[i / 8] & 0x80 >> i % 8, ==, 0);
+}
+
 /* Every bit of every page that cannot be changed, with a pointer at it */
 static void
 test_mode_refusals(void)
@@ -479,7 +495,7 @@ test_mode_refusals(void)
                 if (changeable[byte] >> bit & 1)
                     continue;
                 select_field(&c, OF_THIN_DISK, row, &field, !(now[byte] >> bit & 1), FALSE);
-                test_assert_field(&c.test, FALSE, 8 + byte, bit);
+                assert_points_at(&c.test, byte, bit, changeable);
             }
         }
     }
