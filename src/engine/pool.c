@@ -62,6 +62,8 @@ struct Pool {
     Chunk *chunks;
     Area areas[AREA_N];
     List waiters;
+    void (*wanted)(gpointer user_data);
+    gpointer user_data; /* for @wanted */
     gboolean serving;
     guint n_waiting;
     guint n_trimmable; /* unused chunks whose pages were touched */
@@ -315,6 +317,8 @@ pool_waiter_init(PoolWaiter *waiter, void (*ready)(PoolWaiter *waiter, void *buf
 void
 pool_wait(Pool *pool, PoolWaiter *waiter, gsize size)
 {
+    gboolean is_first = list_is_empty(&pool->waiters);
+
     g_assert(!list_is_linked(&waiter->link));
     g_assert(size > 0 && size <= POOL_BUFFER_MAX);
 
@@ -322,6 +326,8 @@ pool_wait(Pool *pool, PoolWaiter *waiter, gsize size)
     list_append(&pool->waiters, &waiter->link);
     pool->n_waiting++;
     pool->n_waits++;
+    if (is_first && pool->wanted != NULL)
+        pool->wanted(pool->user_data);
 }
 
 void
@@ -335,6 +341,13 @@ pool_wait_cancel(Pool *pool, PoolWaiter *waiter)
 
     /* There may be room for those behind, who waited for their turn only */
     pool_serve(pool);
+}
+
+void
+pool_on_wanted(Pool *pool, void (*wanted)(gpointer user_data), gpointer user_data)
+{
+    pool->wanted = wanted;
+    pool->user_data = user_data;
 }
 
 void

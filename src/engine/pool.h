@@ -60,6 +60,9 @@ void pool_waiter_init(PoolWaiter *waiter, void (*ready)(PoolWaiter *waiter, void
 void pool_wait(Pool *pool, PoolWaiter *waiter, gsize size);
 void pool_wait_cancel(Pool *pool, PoolWaiter *waiter); /* idempotent */
 
+/* @wanted is called when somebody begins to wait and nobody did; NULL: nobody is to be told */
+void pool_on_wanted(Pool *pool, void (*wanted)(gpointer user_data), gpointer user_data);
+
 /**
  * pool_set_limit() - how much of the ordinary area may be out at a time
  * @limit: bytes, at least POOL_BUFFER_MAX; 0: all of it

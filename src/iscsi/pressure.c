@@ -10,20 +10,22 @@
  * than half of what is free, but for one command, so that sessions who have
  * nothing still get something. Against very many sessions that is no help.
  *
- * So while commands wait for buffers, or are refused for want of one, the worker
- * looks once a second at the connections that hold some. The one idea: what
- * moves pays for time, PRESSURE_RATE bytes a second, and nobody can pay in
- * advance. Who is behind by more than PATIENCE gives way, the one that is
- * behind the most first, until nobody waits any more. A byte now and then thus
- * is as good as none, and a slow link that does carry something is left alone.
- * When others had to be closed shortly before, because there are more of the
- * kind, patience is shorter.
+ * So as soon as commands wait for buffers, or are refused for want of one, and
+ * once a second from then on, the worker looks at the connections that hold
+ * some. The one idea: what moves pays for time, PRESSURE_RATE bytes a second,
+ * and nobody can pay in advance. Who is behind by more than PATIENCE gives way,
+ * the one that is behind the most first, until nobody waits any more. A byte now
+ * and then thus is as good as none, and a slow link that does carry something is
+ * left alone. When others had to be closed shortly before, because there are
+ * more of the kind, patience is shorter.
  *
  * What moves is what the initiator has taken (not what the kernel has, whose
  * buffers hide whether anybody reads), what went into buffers, and above error
  * recovery level 0 each answer that was acknowledged. Of several writes one
  * could move for the others; so each has a pace of its own, too, slower and
- * with more patience, since a link may have to carry one after the other.
+ * with more patience, since a link may have to carry one after the other. What a
+ * NOP-Out has brought to be echoed is like the data of a write: it waits in a
+ * buffer while a request before it does not come.
  *
  * Nothing of this costs anything while there are buffers. Time that was spent
  * before does not count.
@@ -69,9 +71,9 @@ pace_look(Pace *pace, gint64 now, guint64 moved, guint rate)
     return pace->paid_until;
 }
 
-/* Writes: data that was asked for or announced, or commands before it, and there is a buffer for it */
+/* Data of a write that was asked for or announced, or commands before it, and there is a buffer for it */
 static gboolean
-owes_data(const Task *task)
+is_write_owed(const Task *task)
 {
     const TaskDataOut *out = &task->command.out;
 
@@ -79,17 +81,48 @@ owes_data(const Task *task)
            (!task->is_delivered && out->is_reserved);
 }
 
-/* Bytes of the command's data that have come */
+/* The rest of what is to be echoed, or requests before it */
+static gboolean
+is_ping_owed(const Task *task)
+{
+    gboolean has_turn = task->is_immediate || pdu_sn_less(task->cmd_sn, task->session->exp_cmd_sn);
+
+    return task->nop.data != NULL && !(task->is_delivered && has_turn);
+}
+
+static gboolean
+is_owed(const Task *task)
+{
+    switch (task->kind) {
+    case TASK_COMMAND:
+        return is_write_owed(task);
+    case TASK_NOP:
+        return is_ping_owed(task);
+    case TASK_MANAGEMENT:
+    case TASK_TEXT:
+    case TASK_LOGOUT:
+    case TASK_REJECT:
+    case TASK_ASYNC:
+        break;
+    }
+    return FALSE;
+}
+
+/* Bytes of the task's data that have come */
 static guint64
 came(const Task *task)
 {
-    const TaskDataOut *out = &task->command.out;
     const Rx *rx = &task->connection->rx;
-    guint64 n = (guint64)out->unsolicited_received + out->asked;
+    guint64 n = rx->task == task ? rx->data_received : 0;
 
-    for (guint i = 0; i < out->n_r2ts; i++)
-        n -= out->r2ts[i].length - out->r2ts[i].received;
-    return rx->task == task ? n + rx->data_received : n;
+    if (task->kind == TASK_COMMAND) {
+        const TaskDataOut *out = &task->command.out;
+
+        n += (guint64)out->unsolicited_received + out->asked;
+        for (guint i = 0; i < out->n_r2ts; i++)
+            n -= out->r2ts[i].length - out->r2ts[i].received;
+    }
+    return n;
 }
 
 /* What is owed on a connection */
@@ -99,37 +132,28 @@ typedef struct {
 } Debt;
 
 static void
-look_at_write(Task *task, gint64 now, Debt *debt)
+look_at_task(Task *task, gint64 now, Debt *debt)
 {
-    Pace *pace = &task->command.out.pace;
-    gint64 since = pace_look(pace, now, came(task), TASK_RATE);
+    gint64 since = pace_look(&task->pace, now, came(task), TASK_RATE);
 
-    debt->began_at = MIN(debt->began_at, pace->began_at);
+    debt->began_at = MIN(debt->began_at, task->pace.began_at);
     if (now - since >= TASK_PATIENCE)
         debt->late = MIN(debt->late, since);
 }
 
 static void
-look_at_writes(const Connection *connection, gint64 now, Debt *debt)
+look_at_tasks(const Connection *connection, gint64 now, Debt *debt)
 {
     Session *session = connection->session;
+    guint n_left = session->n_used;
 
-    for (guint i = 0; i < session->n_touched; i++) {
+    for (guint i = 0; n_left > 0 && i < session->n_touched; i++) {
         Task *task = &session->tasks[i];
 
-        if (task->is_used && task->is_active && task->kind == TASK_COMMAND &&
-            task->connection == connection && owes_data(task))
-            look_at_write(task, now, debt);
+        n_left -= task->is_used ? 1 : 0;
+        if (task->is_used && task->is_active && task->connection == connection && is_owed(task))
+            look_at_task(task, now, debt);
     }
-}
-
-/* What is echoed comes into a buffer, too */
-static gboolean
-receives_ping(const Connection *connection)
-{
-    const Task *task = connection->rx.task;
-
-    return task != NULL && task->kind == TASK_NOP && !task->is_delivered && task->nop.data != NULL;
 }
 
 /* Returns: since when too little was given, or @now. Many small debts that are soon paid are none. */
@@ -139,9 +163,7 @@ look_at_given(Connection *connection, gint64 now, gint64 patience)
     Debt debt = { .began_at = G_MAXINT64, .late = now };
     gint64 since;
 
-    look_at_writes(connection, now, &debt);
-    if (receives_ping(connection))
-        debt.began_at = MIN(debt.began_at, connection->rx.began_at);
+    look_at_tasks(connection, now, &debt);
     if (debt.began_at == G_MAXINT64) {
         connection->given.looked_at = 0;
         return now;
@@ -235,10 +257,15 @@ is_short(const Server *server)
            (server->pressure_has_refused && pool_available(pool) < POOL_BUFFER_MAX);
 }
 
+/* The first look is at once: it is where patience begins. Never more than one in an interval. */
 static void
 arm(Server *server)
 {
-    timer_set(&server->pressure_timer, &server->worker->loop, server->worker->loop.now + INTERVAL);
+    Loop *loop = &server->worker->loop;
+
+    if (!timer_is_set(&server->pressure_timer))
+        timer_set(&server->pressure_timer, loop,
+                  MAX(loop->now, server->pressure_looked_at + INTERVAL));
 }
 
 static void
@@ -253,6 +280,7 @@ on_timer(Timer *timer)
         return;
     }
 
+    server->pressure_looked_at = server->worker->loop.now;
     n = MIN(look_at_all(server), CLOSES_MAX);
     for (; n > 0 && is_short(server); n--) {
         Connection *connection = find_slowest(server);
@@ -266,31 +294,31 @@ on_timer(Timer *timer)
     arm(server);
 }
 
+static void
+on_wanted(gpointer user_data)
+{
+    arm(user_data);
+}
+
 void
-pressure_init(Server *server)
+pressure_start(Server *server)
 {
     timer_init(&server->pressure_timer, on_timer);
+    pool_on_wanted(server->worker->pool, on_wanted, server);
 }
 
 void
-pressure_deinit(Server *server)
+pressure_stop(Server *server)
 {
+    pool_on_wanted(server->worker->pool, NULL, NULL);
     timer_cancel(&server->pressure_timer);
-}
-
-void
-pressure_check(Server *server)
-{
-    if (G_UNLIKELY(pool_is_wanted(server->worker->pool)) && !timer_is_set(&server->pressure_timer))
-        arm(server);
 }
 
 void
 pressure_refused(Server *server)
 {
     server->pressure_has_refused = TRUE;
-    if (!timer_is_set(&server->pressure_timer))
-        arm(server);
+    arm(server);
 }
 
 gsize

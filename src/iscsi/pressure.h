@@ -10,11 +10,9 @@
  * When a worker's buffers are short: who keeps some for nothing gives way (pressure.c)
  */
 
-void pressure_init(Server *server);
-void pressure_deinit(Server *server);
-
-/* Somebody may have begun to wait for a buffer */
-void pressure_check(Server *server);
+/* On the server's worker: look out for those who wait for a buffer, from now on and no more */
+void pressure_start(Server *server);
+void pressure_stop(Server *server);
 
 /* There was no buffer for what came, and it could not wait */
 void pressure_refused(Server *server);

@@ -577,7 +577,7 @@ static void
 stop_finally(Server *server)
 {
     deferred_cancel(&server->reaper);
-    pressure_deinit(server);
+    pressure_stop(server);
     scsi_worker_deinit(server->worker);
     server->worker->layers[WORKER_LAYER_ISCSI] = NULL;
     g_clear_pointer(&server->scratch, g_free);
@@ -658,6 +658,7 @@ start(Server *server)
     server->worker->layers[WORKER_LAYER_ISCSI] = server;
     scsi_worker_init(server->worker, on_scsi_event, server);
     server->is_started = TRUE;
+    pressure_start(server);
 }
 
 static void
@@ -835,7 +836,6 @@ server_new(Worker *worker, const IscsiServiceConfig *config, IscsiService *servi
     list_init(&server->dead_connections);
     list_init(&server->dead_sessions);
     deferred_init(&server->reaper, on_reaper);
-    pressure_init(server);
     return server;
 }
 

@@ -58,6 +58,7 @@ struct Server {
     Timer pressure_timer; /* buffers are short: pressure.c */
     gboolean pressure_has_closed;
     gboolean pressure_has_refused;
+    gint64 pressure_looked_at;
     guint64 last_serial; /* of the newest session */
     guint n_events;      /* on their way to the control thread and back */
     guint n_handed;      /* connections on their way to other workers */

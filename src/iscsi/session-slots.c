@@ -157,6 +157,7 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->is_nexus_reset = FALSE;
     memcpy(task->bhs, bhs, PDU_BHS_SIZE);
 
+    task->pace = (Pace){ 0 };
     if (kind == TASK_COMMAND) {
         init_command(&task->command);
     } else if (kind == TASK_NOP) {

@@ -279,12 +279,10 @@ void
 task_command_run(Task *task)
 {
     TaskCommand *part = &task->command;
-    Server *server = task->session->server;
 
     part->charge = charge_of(task);
     line_of(task)->charged += part->charge;
     scsi_command_run(&part->scsi);
-    pressure_check(server);
 }
 
 void

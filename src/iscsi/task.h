@@ -94,7 +94,6 @@ typedef struct {
     guint8 n_tries;     /* it was asked for again so often without any use */
     gboolean is_lost;   /* too often: the connection is of no use for it */
     gint64 progress_at; /* when something came, or was asked for; above error recovery level 0 */
-    Pace pace;          /* while buffers are short: pressure.c */
     guint n_r2ts;
     guint32 r2t_sn;
     TaskR2t r2ts[TASK_R2TS_MAX]; /* in the order of their offsets */
@@ -169,6 +168,24 @@ struct Task {
     gboolean
         is_released_early;    /* its place of the window was given back when the answer was made */
     guint8 bhs[PDU_BHS_SIZE]; /* as it came in */
+    Pace pace;                /* of what it is owed, while buffers are short: pressure.c */
+    /* error recovery above level 0, see recovery.c */
+    ListLink kept_link; /* of the connection: answered; of the session: suspended */
+    gint64 answered_at; /* or when its acknowledgement was asked for last */
+    guint32 stat_sn;    /* of the answer, if it is_numbered */
+    guint16 suspended_cid;
+    gboolean is_numbered;
+    gboolean is_kept;      /* answered, but not acknowledged */
+    gboolean is_extra;     /* kept without a place of its class */
+    gboolean is_resending; /* something is to be sent again */
+    gboolean resends_answer;
+    gboolean is_suspended; /* its connection has failed, at level 2 */
+    PduTmfResponse tmf_response;
+    gboolean is_managing;    /* scsi has the tmf */
+    guint32 tmf_information; /* of RFC 7144, 3 bytes */
+    gboolean is_cold_reset;  /* the target's sessions end when the answer has left */
+    gboolean is_nexus_reset; /* this session ends then */
+    /* Last, because it is large: what is above is near to each other */
     union {
         TaskCommand command;
         ScsiTmf tmf;
@@ -186,22 +203,6 @@ struct Task {
         } async;
         PduLogoutResponse logout_response;
     };
-    /* error recovery above level 0, see recovery.c */
-    ListLink kept_link; /* of the connection: answered; of the session: suspended */
-    gint64 answered_at; /* or when its acknowledgement was asked for last */
-    guint32 stat_sn;    /* of the answer, if it is_numbered */
-    guint16 suspended_cid;
-    gboolean is_numbered;
-    gboolean is_kept;      /* answered, but not acknowledged */
-    gboolean is_extra;     /* kept without a place of its class */
-    gboolean is_resending; /* something is to be sent again */
-    gboolean resends_answer;
-    gboolean is_suspended; /* its connection has failed, at level 2 */
-    PduTmfResponse tmf_response;
-    gboolean is_managing;    /* scsi has the tmf */
-    guint32 tmf_information; /* of RFC 7144, 3 bytes */
-    gboolean is_cold_reset;  /* the target's sessions end when the answer has left */
-    gboolean is_nexus_reset; /* this session ends then */
 };
 
 static inline Task *

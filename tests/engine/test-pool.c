@@ -164,6 +164,40 @@ test_waiters_in_order(void)
 }
 
 static void
+count_call(gpointer user_data)
+{
+    (*(guint *)user_data)++;
+}
+
+/* Once for all that wait at a time */
+static void
+test_tells_when_wanted(void)
+{
+    g_autoptr(GString) trace = g_string_new(NULL);
+    Pool *pool = make_pool(MIB, 0);
+    TestWaiter waiters[2];
+    guint n = 0;
+
+    pool_on_wanted(pool, count_call, &n);
+    pool_give(pool, pool_take(pool, MIB));
+    g_assert_cmpuint(n, ==, 0);
+
+    for (guint i = 0; i < 2; i++) {
+        void *buffer = pool_take(pool, MIB);
+
+        wait_for(pool, &waiters[0], trace, 'a', MIB);
+        g_assert_cmpuint(n, ==, i + 1);
+        wait_for(pool, &waiters[1], trace, 'b', MIB);
+        g_assert_cmpuint(n, ==, i + 1);
+        pool_give(pool, buffer);
+        pool_give(pool, waiters[0].buffer);
+        pool_give(pool, waiters[1].buffer);
+    }
+    g_assert_cmpuint(n, ==, 2);
+    pool_free(pool);
+}
+
+static void
 test_newcomers_are_refused(void)
 {
     g_autoptr(GString) trace = g_string_new(NULL);
@@ -400,6 +434,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/pool/warm-buffer-first", test_warm_buffer_first);
     g_test_add_func("/engine/pool/exhaustion", test_exhaustion);
     g_test_add_func("/engine/pool/waiters-in-order", test_waiters_in_order);
+    g_test_add_func("/engine/pool/tells-when-wanted", test_tells_when_wanted);
     g_test_add_func("/engine/pool/newcomers-are-refused", test_newcomers_are_refused);
     g_test_add_func("/engine/pool/cancel-serves-the-next", test_cancel_serves_the_next);
     g_test_add_func("/engine/pool/give-from-inside", test_give_from_inside);

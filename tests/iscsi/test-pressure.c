@@ -123,17 +123,24 @@ is_there(const Initiator *initiator)
 }
 
 static void
-send_data(Initiator *initiator, guint32 itt, guint32 ttt, guint32 data_sn, guint32 offset,
-          guint32 size)
+send_data_out(Initiator *initiator, guint8 flags, guint32 itt, guint32 ttt, guint32 data_sn,
+              guint32 offset, guint32 size)
 {
     static const guint8 zeros[32768];
-    guint8 bhs[PDU_BHS_SIZE] = { PDU_DATA_OUT };
+    guint8 bhs[PDU_BHS_SIZE] = { PDU_DATA_OUT, flags };
 
     put_be32(bhs + 16, itt);
     put_be32(bhs + 20, ttt);
     put_be32(bhs + 36, data_sn);
     put_be32(bhs + 40, offset);
     initiator_send(initiator, bhs, zeros, size);
+}
+
+static void
+send_data(Initiator *initiator, guint32 itt, guint32 ttt, guint32 data_sn, guint32 offset,
+          guint32 size)
+{
+    send_data_out(initiator, 0, itt, ttt, data_sn, offset, size);
 }
 
 /* The tag of the R2T that is next */
@@ -308,8 +315,8 @@ test_each_write_must_move(void)
     (void)send_command(bed.innocent, 0xc0, 0x28, 1);
     for (guint i = 0; i < 25; i++) {
         g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_CONNECTION_LOST), ==,
-                         i < 21 ? 0 : 1);
-        for (guint j = i < 21 ? 0 : 1; j < 5; j++)
+                         i < 20 ? 0 : 1);
+        for (guint j = i < 20 ? 0 : 1; j < 5; j++)
             flow_on(bed.stuck[j], &flows[j]);
         pass(&bed, 1);
     }
@@ -333,6 +340,8 @@ test_slowest_goes_first(void)
     }
     (void)send_command(bed.innocent, 0xc0, 0x28, 1);
     for (guint i = 0; i < 7; i++) {
+        /* Patience begins with the shortage */
+        g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_CONNECTION_LOST), ==, i < 5 ? 0 : 1);
         for (guint j = 0; j < 5; j++) {
             send_data(bed.stuck[j], flows[j].itt, flows[j].ttt, flows[j].data_sn++, flows[j].offset,
                       1024);
@@ -414,6 +423,74 @@ test_who_leaves_a_gap(void)
     bed_free(&bed);
 }
 
+/* What is to be echoed waits in buffers, too */
+static void
+test_who_leaves_a_gap_before_pings(void)
+{
+    static guint8 data[262144];
+    guint8 bhs[PDU_BHS_SIZE];
+    Bed bed = { .rig = rig_new(&manual) };
+
+    bed.innocent = log_in(bed.rig, 1);
+    for (guint i = 0; i < N_STUCK; i++) {
+        bed.stuck[i] = initiator_new(bed.rig);
+        bed.stuck[i]->isid[5] = (guint8)(3 + i);
+        g_assert_cmphex(initiator_login(bed.stuck[i], "MaxRecvDataSegmentLength=262144"), ==, 0);
+        initiator_settle(bed.stuck[i]);
+        bed.stuck[i]->cmd_sn++;
+        for (guint j = 0; j < 7; j++) {
+            initiator_header(bed.stuck[i], bhs, PDU_NOP_OUT, 0x80);
+            put_be32(bhs + 20, PDU_TAG_RESERVED);
+            initiator_send(bed.stuck[i], bhs, data, sizeof(data));
+            rig_settle(bed.rig);
+        }
+    }
+    (void)send_command(bed.innocent, 0xc0, 0x28, MANY);
+    g_assert_false(initiator_poll(bed.innocent));
+    pass(&bed, 4);
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_CONNECTION_LOST), ==, 0);
+    pass(&bed, 5);
+    g_assert_true(initiator_poll(bed.innocent));
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_CONNECTION_LOST), >, 0);
+    bed_free(&bed);
+}
+
+/* A command that waits for its buffer since it was let go by another one, and none begins since */
+static void
+test_wait_of_a_blocked_command(void)
+{
+    guint8 bhs[PDU_BHS_SIZE], cdb[10];
+    Bed bed = { .rig = rig_new(&manual) };
+    const Pool *pool = bed.rig->workers[0]->pool;
+    Flow flow;
+
+    bed.innocent = log_in(bed.rig, 1);
+    flow = flow_begin(bed.innocent, 1);
+    initiator_cdb10(cdb, 0x28, 0, MANY);
+    initiator_command(bed.innocent, bhs, 0xc0, cdb, sizeof(cdb), MANY * BLOCK);
+    bhs[1] = 0xc0 | PDU_ATTR_ORDERED;
+    initiator_send(bed.innocent, bhs, NULL, 0);
+    rig_settle(bed.rig);
+    for (guint i = 0; i < N_STUCK && pool_available(pool) >= POOL_BUFFER_MAX; i++) {
+        bed.stuck[i] = log_in(bed.rig, (guint8)(3 + i));
+        /* The first shares the buffers of the innocent one */
+        (void)send_command(bed.stuck[i], 0xa0, 0x2a, i == 0 ? 1 : MANY);
+    }
+    g_assert_cmpuint(pool_available(pool), >, 0);
+    g_assert_cmpuint(pool_available(pool), <, POOL_BUFFER_MAX);
+
+    send_data_out(bed.innocent, 0x80, flow.itt, flow.ttt, 0, 0, BLOCK);
+    rig_settle(bed.rig);
+    g_assert_true(initiator_poll(bed.innocent));
+    g_assert_cmphex(pdu_opcode(bed.innocent->bhs), ==, PDU_SCSI_RESPONSE);
+    g_assert_false(initiator_poll(bed.innocent));
+    pass(&bed, 9);
+    g_assert_true(initiator_poll(bed.innocent));
+    g_assert_cmphex(pdu_opcode(bed.innocent->bhs), ==, PDU_DATA_IN);
+    g_assert_cmpuint(rig_count_events(bed.rig, ISCSI_EVENT_CONNECTION_LOST), >, 0);
+    bed_free(&bed);
+}
+
 /* With enough buffers for all nobody is hurried: the ping decides, much later */
 static void
 test_nobody_waits(void)
@@ -438,6 +515,9 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/pressure/who-sends-a-byte-a-second", test_who_sends_a_byte_a_second);
     g_test_add_func("/iscsi/pressure/who-only-pings", test_who_only_pings);
     g_test_add_func("/iscsi/pressure/who-leaves-a-gap", test_who_leaves_a_gap);
+    g_test_add_func("/iscsi/pressure/who-leaves-a-gap-before-pings",
+                    test_who_leaves_a_gap_before_pings);
+    g_test_add_func("/iscsi/pressure/wait-of-a-blocked-command", test_wait_of_a_blocked_command);
     g_test_add_func("/iscsi/pressure/steady-reader-stays", test_steady_reader_stays);
     g_test_add_func("/iscsi/pressure/steady-writer-stays", test_steady_writer_stays);
     g_test_add_func("/iscsi/pressure/each-write-must-move", test_each_write_must_move);
