@@ -58,7 +58,7 @@ stop_again(TaskDataIn *in)
 }
 
 void
-datain_queue(Task *task, gboolean is_last)
+datain_begin(Task *task, gboolean is_last)
 {
     TaskDataIn *in = &task->command.in;
 
@@ -73,7 +73,14 @@ datain_queue(Task *task, gboolean is_last)
 
     in->pdu_max = task->connection->params.max_xmit_data_segment_length;
     task->connection->tx.unsent += in->segment_size;
-    tx_queue(task);
+}
+
+void
+datain_queue(Task *task, gboolean is_last)
+{
+    datain_begin(task, is_last);
+    if (task->connection != NULL)
+        tx_queue(task);
 }
 
 void
@@ -364,7 +371,10 @@ datain_resegment(Task *task, guint32 tag)
         in->has_status = TRUE;
         task->is_active = TRUE;
     }
-    if (in->has_segment || in->has_status)
+    /* What was numbered is not acknowledged without it: a fence would wait for both */
+    if (task->is_numbered)
+        tx_queue_now(task);
+    else if (in->has_segment || in->has_status)
         tx_queue(task);
     return PDU_REJECT_NONE;
 }

@@ -13,7 +13,10 @@
 /* How much of the current segment the initiator takes */
 guint32 datain_wanted(const ScsiCommand *command);
 
-/* The current segment is to be sent */
+/* The current segment is to be sent; it goes when the task is queued */
+void datain_begin(Task *task, gboolean is_last);
+
+/* The same, and now */
 void datain_queue(Task *task, gboolean is_last);
 
 /* What has not been put into PDUs will not be sent */

@@ -379,8 +379,9 @@ unsolicited_header(Task *task, Rx *rx)
     TaskDataOut *out = &task->command.out;
     guint32 offset = pdu_data_offset(rx->bhs);
 
-    /* It was given up, and comes after all */
-    if (!out->unsolicited_open && out->is_broken)
+    /* It was given up, and comes after all; or it comes with a retry of its command (7.2.1, 7.8) */
+    if (!out->unsolicited_open &&
+        (out->is_broken || (has_recovery(task) && !pdu_is_final(task->bhs))))
         return;
     if (!out->unsolicited_open) {
         task_command_set_failure(task, SENSE_UNEXPECTED_UNSOLICITED_DATA);
@@ -471,6 +472,22 @@ was_used(const Task *task, guint32 ttt)
     return ttt >> 16 == slot && (guint16)(task->session->ttt_count - 1 - ttt) < G_MAXINT16;
 }
 
+/*
+ * Its command is on another connection. What answers none of its R2Ts belongs to an older task, which
+ * was ended and whose tag came up again while this was on its way: with FastAbort that is as it should
+ * be (RFC 7143 4.2.3.4, c).
+ */
+static void
+take_elsewhere(Connection *connection, Task *task, Rx *rx)
+{
+    rx->is_discarded = TRUE;
+    if (find_r2t(&task->command.out, pdu_ttt(rx->bhs)) == NULL)
+        return;
+
+    connection_report(connection, "Data-Out on another connection than its command");
+    connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
+}
+
 void
 dataseq_header(Connection *connection, Rx *rx)
 {
@@ -482,9 +499,7 @@ dataseq_header(Connection *connection, Rx *rx)
         return;
     }
     if (task->connection != connection) {
-        connection_report(connection, "Data-Out on another connection than its command");
-        connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
-        rx->is_discarded = TRUE;
+        take_elsewhere(connection, task, rx);
         return;
     }
 
@@ -670,6 +685,23 @@ dataseq_drain(Task *task)
     return !out->is_draining;
 }
 
+gboolean
+dataseq_linger(Task *task)
+{
+    TaskDataOut *out = &task->command.out;
+
+    if (dataseq_is_fast_abort(task))
+        return FALSE;
+    withdraw_r2ts(out);
+    if (out->n_r2ts == 0)
+        return FALSE;
+
+    out->has_failed = TRUE;
+    out->is_draining = TRUE;
+    out->is_silent = TRUE;
+    return TRUE;
+}
+
 void
 dataseq_close(Task *task)
 {
@@ -768,6 +800,23 @@ resend_r2t(TaskDataOut *out, guint32 r2t_sn)
     return FALSE;
 }
 
+/* The lowest R2TSN that was not answered */
+static guint32
+first_open_sn(const TaskDataOut *out)
+{
+    guint32 sn = out->r2t_sn;
+
+    for (guint i = 0; i < out->n_r2ts; i++) {
+        const TaskR2t *r2t = &out->r2ts[i];
+
+        if (r2t->has_old)
+            sn = MIN(sn, r2t->old_sn);
+        else if (r2t->is_sent)
+            sn = MIN(sn, r2t->r2t_sn);
+    }
+    return sn;
+}
+
 PduRejectReason
 dataseq_resend(Task *task, guint32 first, guint32 n)
 {
@@ -781,6 +830,8 @@ dataseq_resend(Task *task, guint32 first, guint32 n)
 
     if (n != 0)
         end = first + n;
+    else
+        first = MAX(first, first_open_sn(out)); /* a long write has had millions */
     for (guint32 sn = first; sn < end; sn++) {
         /* Who has answered it has it */
         if (resend_r2t(out, sn))
@@ -891,23 +942,6 @@ dataseq_suspend(Task *task)
         out->is_broken = TRUE;
         end_unsolicited(task);
     }
-}
-
-/* The lowest R2TSN that was not answered */
-static guint32
-first_open_sn(const TaskDataOut *out)
-{
-    guint32 sn = out->r2t_sn;
-
-    for (guint i = 0; i < out->n_r2ts; i++) {
-        const TaskR2t *r2t = &out->r2ts[i];
-
-        if (r2t->has_old)
-            sn = MIN(sn, r2t->old_sn);
-        else if (r2t->is_sent)
-            sn = MIN(sn, r2t->r2t_sn);
-    }
-    return sn;
 }
 
 void

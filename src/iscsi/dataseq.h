@@ -40,6 +40,14 @@ gboolean dataseq_is_fast_abort(const Task *task);
  */
 gboolean dataseq_drain(Task *task);
 
+/**
+ * dataseq_linger() - the same for an abort by its own session, of which nothing is said
+ *
+ * Returns: FALSE: it has no R2Ts to be answered; else task_command_drained() is called when it has
+ *     none any more.
+ */
+gboolean dataseq_linger(Task *task);
+
 /* It is answered: it is owed nothing, and what still comes is discarded */
 void dataseq_close(Task *task);
 

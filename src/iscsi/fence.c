@@ -32,11 +32,13 @@
 #include "iscsi/fence.h"
 
 #include "iscsi/connection.h"
+#include "iscsi/manage.h"
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
 
 #define ASC_RESET                 0x29
 #define ASC_COMMANDS_CLEARED      0x2f
+#define REQUEST_SENSE             0x03
 #define PERSISTENT_RESERVE_OUT    0x5f
 #define PR_PREEMPT_AND_ABORT      0x05
 #define SENSE_RESPONSE_DESCRIPTOR 0x72
@@ -48,22 +50,29 @@ fence_init(Session *session)
 }
 
 static gboolean
-is_attention(const ScsiCommand *command)
+is_attention(const guint8 *sense, gsize size)
 {
-    const guint8 *sense = command->sense;
-    gboolean is_descriptor = (sense[0] & 0x7f) == SENSE_RESPONSE_DESCRIPTOR;
-    guint8 key = (is_descriptor ? sense[1] : sense[2]) & 0x0f;
-    guint8 asc = is_descriptor ? sense[2] : sense[12];
+    gboolean is_descriptor = size > 0 && (sense[0] & 0x7f) == SENSE_RESPONSE_DESCRIPTOR;
+    gsize key_at = is_descriptor ? 1 : 2;
+    gsize asc_at = is_descriptor ? 2 : 12;
 
+    if (size <= key_at || (sense[key_at] & 0x0f) != SENSE_KEY_UNIT_ATTENTION)
+        return FALSE;
+    /* REQUEST SENSE with a short allocation length does not say which */
+    if (size <= asc_at)
+        return TRUE;
     /* 29/00 is that of a target reset, and that of a new nexus, where there is little to wait for */
-    return command->sense_length >= 8 && key == SENSE_KEY_UNIT_ATTENTION &&
-           (asc == ASC_RESET || asc == ASC_COMMANDS_CLEARED);
+    return sense[asc_at] == ASC_RESET || sense[asc_at] == ASC_COMMANDS_CLEARED;
 }
 
 FenceKind
 fence_kind(const ScsiCommand *command)
 {
-    if (command->status == SCSI_CHECK_CONDITION && is_attention(command))
+    if (command->status == SCSI_CHECK_CONDITION &&
+        is_attention(command->sense, command->sense_length))
+        return FENCE_ATTENTION;
+    if (command->status == SCSI_GOOD && command->cdb[0] == REQUEST_SENSE && command->data != NULL &&
+        is_attention(command->data, command->data_length))
         return FENCE_ATTENTION;
     if (command->status == SCSI_GOOD && command->cdb[0] == PERSISTENT_RESERVE_OUT &&
         (command->cdb[1] & 0x1f) == PR_PREEMPT_AND_ABORT)
@@ -146,6 +155,9 @@ step(Session *session)
         if (!are_quiet(session))
             return FALSE;
         fence->connection = fence->task->connection;
+        /* Connections may have failed since, and what had been sent on them may be reassigned */
+        if (fence->task->kind == TASK_MANAGEMENT)
+            manage_end_covered(fence->task);
         tx_queue_now(g_steal_pointer(&fence->task));
         return FALSE;
     }

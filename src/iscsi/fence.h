@@ -24,7 +24,7 @@ typedef struct {
 
 typedef enum {
     FENCE_NONE,
-    FENCE_ATTENTION,  /* a unit attention that tells that tasks were ended */
+    FENCE_ATTENTION, /* a unit attention that tells that tasks were ended; REQUEST SENSE takes it too */
     FENCE_PREEMPTION, /* PREEMPT AND ABORT */
 } FenceKind;
 

@@ -8,12 +8,28 @@
 #define GAP_WAIT_USEC (2 * USEC_PER_SEC)
 
 static void
+start(Session *session)
+{
+    Loop *loop = &session->server->worker->loop;
+
+    timer_set(&session->gap_timer, loop, loop->now + GAP_WAIT_USEC);
+}
+
+static void
 on_timer(Timer *timer)
 {
     Session *session = list_entry(timer, Session, gap_timer);
 
-    if (!pdu_sn_less(session->gap_cmd_sn, session->exp_cmd_sn))
-        session_close(session, "a request that came damaged was not sent again");
+    if (pdu_sn_less(session->gap_cmd_sn, session->exp_cmd_sn))
+        return;
+
+    if (session->gap_is_idle) {
+        /* What waits behind it has as much time as it would have had at the beginning */
+        session->gap_is_idle = session->n_parked == 0;
+        start(session);
+        return;
+    }
+    session_close(session, "the CmdSN of a request that was rejected was not used again");
 }
 
 void
@@ -22,16 +38,52 @@ gap_init(Session *session)
     timer_init(&session->gap_timer, on_timer);
 }
 
-void
-gap_begin(Session *session, guint32 cmd_sn)
+static gboolean
+has_cmd_sn(const guint8 *bhs)
 {
-    Loop *loop = &session->server->worker->loop;
+    switch ((guint)pdu_opcode(bhs)) {
+    case PDU_SCSI_COMMAND:
+    case PDU_NOP_OUT:
+    case PDU_TASK_MANAGEMENT_REQUEST:
+    case PDU_TEXT_REQUEST:
+    case PDU_LOGOUT_REQUEST:
+        return !pdu_is_immediate(bhs);
+    default:
+        return FALSE;
+    }
+}
 
-    if (session->is_closing || session->params.error_recovery_level != 0)
+static gboolean
+makes_gap(const Session *session, const guint8 *bhs)
+{
+    return !session->is_closing && session->params.error_recovery_level == 0 && has_cmd_sn(bhs) &&
+           pdu_sn_in_window(pdu_cmd_sn(bhs), session->exp_cmd_sn, session->max_cmd_sn);
+}
+
+void
+gap_begin(Session *session, const guint8 *bhs)
+{
+    if (!makes_gap(session, bhs))
         return;
 
-    session->gap_cmd_sn = cmd_sn;
-    timer_set(&session->gap_timer, loop, loop->now + GAP_WAIT_USEC);
+    session->gap_cmd_sn = pdu_cmd_sn(bhs);
+    session->gap_is_idle = FALSE;
+    start(session);
+}
+
+void
+gap_note(Session *session, const guint8 *bhs)
+{
+    if (!makes_gap(session, bhs))
+        return;
+
+    /* Of several gaps the last counts: it is closed when none is left */
+    if (!timer_is_set(&session->gap_timer))
+        start(session);
+    else if (pdu_sn_less(pdu_cmd_sn(bhs), session->gap_cmd_sn))
+        return;
+    session->gap_cmd_sn = pdu_cmd_sn(bhs);
+    session->gap_is_idle = TRUE;
 }
 
 void

@@ -17,6 +17,7 @@
 
 #include "iscsi/connection.h"
 #include "iscsi/fence.h"
+#include "iscsi/manage.h"
 #include "iscsi/recovery.h"
 #include "iscsi/remnant.h"
 #include "iscsi/server.h"
@@ -76,6 +77,7 @@ end_session(Task *task)
     end_others(session, task->connection);
     recovery_connection_closed(task->connection);
     session_drop_parked(session);
+    manage_forget(session);
     session_abort_all(session);
     session->n_holds--;
     session_check(session);

@@ -12,10 +12,15 @@
  * was sent after them. The functions of RFC 7144 are there for sessions that
  * have negotiated its protocol level; for others they do not exist.
  *
- * Step a) of RFC 7143 4.2.3.3, to wait for data that aborted tasks were asked
- * for, is not done: initiators that stop sending it would be waited for in
- * vain. What comes is thrown away, since its task is not known any more. With
- * FastAbort (4.2.3.4) that is how it is meant.
+ * The answer to such a function also waits until all R2Ts of what it has ended on
+ * its own session have been answered (4.2.3.3, a). These tasks stay as they are,
+ * silent, and what comes for them is thrown away. Not longer than DATA_WAIT_USEC:
+ * Linux does not send such data unless told to (FastAbort = No in iscsid.conf,
+ * which is not what this key of the RFC means), and it is not the only one. With
+ * FastAbort (4.2.3.4) nothing is waited for, and with ABORT TASK neither, which is
+ * no function on several tasks: what comes then is thrown away since its task is
+ * not known any more. The other tags that a target gives away are not of SCSI
+ * tasks, or need no answer (DataACK, 11.16.2).
  *
  * The answers of functions that end several tasks are fenced (fence.c).
  */
@@ -29,6 +34,9 @@
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
+
+/* How long data is waited for that tasks were asked for before they were ended */
+#define DATA_WAIT_USEC (2 * USEC_PER_SEC)
 
 typedef struct {
     guint8 function; /* PduTmf */
@@ -72,6 +80,21 @@ is_query(const ManageRow *row)
            row->scsi == TMF_QUERY_ASYNC_EVENT;
 }
 
+/* Whether it is a function on several tasks that ends them */
+static gboolean
+ends_many(const ManageRow *row)
+{
+    return row != NULL && !row->is_single && !is_query(row);
+}
+
+/* RFC 7143 4.2.3.2, of the same session: what was sent before @task */
+static gboolean
+covers(const Task *task, const ManageRow *row, const Task *other)
+{
+    return (other->is_immediate || pdu_sn_less(other->cmd_sn, task->cmd_sn)) &&
+           (row->is_target || pdu_lun(other->bhs) == pdu_lun(task->bhs));
+}
+
 /* A command that scsi has given back but that has not said so: it says nothing any more */
 static gboolean
 is_mute(const Task *other)
@@ -91,18 +114,19 @@ end_mute(Task *other)
 /*
  * RFC 7143 11.5.1: behind the answer there are none of tasks that it covers. What is queued goes
  * before it. What waits for data of the initiator, since another nexus has ended it, or for another
- * connection, is ended.
+ * connection, is ended. If the function was not carried out that is only what says nothing anyway.
  */
 static void
 end_covered(const Task *task, const ManageRow *row)
 {
     const Session *session = task->session;
+    gboolean is_complete = task->tmf_response == PDU_TMF_RESPONSE_COMPLETE;
 
     for (guint i = 0; i < session->n_touched; i++) {
         Task *other = &session->tasks[i];
 
-        if (is_mute(other) && (other->is_immediate || pdu_sn_less(other->cmd_sn, task->cmd_sn)) &&
-            (row->is_target || pdu_lun(other->bhs) == pdu_lun(task->bhs)))
+        if (is_mute(other) && (is_complete || other->command.out.is_silent) &&
+            covers(task, row, other))
             end_mute(other);
     }
 }
@@ -113,12 +137,183 @@ answer_many(Task *task, const ManageRow *row)
 {
     const Session *session = task->session;
 
-    if (task->tmf_response == PDU_TMF_RESPONSE_COMPLETE)
-        end_covered(task, row);
+    end_covered(task, row);
     if (session->logout != NULL && session->params.max_connections > 1)
         task_finish(task);
     else
         fence_answer(task);
+}
+
+/* Something that @task has ended was asked for data, and has not got it */
+static gboolean
+is_owed(const Task *task, const ManageRow *row)
+{
+    const Session *session = task->session;
+
+    if (session->params.task_reporting == ISCSI_TASK_REPORTING_FAST_ABORT)
+        return FALSE;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        const Task *other = &session->tasks[i];
+
+        if (is_mute(other) && other->connection != NULL && other->command.out.n_r2ts != 0 &&
+            covers(task, row, other))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void
+await_data(Task *task)
+{
+    Session *session = task->session;
+    Loop *loop = &session->server->worker->loop;
+
+    task->wait_until = loop->now + DATA_WAIT_USEC;
+    list_append(&session->answers, &task->link);
+    if (!timer_is_set(&session->answer_timer))
+        timer_set(&session->answer_timer, loop, task->wait_until);
+}
+
+static void
+answer_waiting(Task *task)
+{
+    list_unlink(&task->link);
+    answer_many(task, find_row(pdu_tmf_function(task->bhs)));
+}
+
+static Task *
+find_answer(const Session *session)
+{
+    list_foreach(link, &session->answers) {
+        Task *task = list_entry(link, Task, link);
+
+        if (task->connection != NULL && !is_owed(task, find_row(pdu_tmf_function(task->bhs))))
+            return task;
+    }
+    return NULL;
+}
+
+/* From the start each time: what ends makes room for others, of which some may end too */
+void
+manage_check_answers(Session *session)
+{
+    Task *task;
+
+    while (!session->is_closing && (task = find_answer(session)) != NULL)
+        answer_waiting(task);
+}
+
+static void
+end_silent(Session *session)
+{
+    for (guint i = 0; i < session->n_touched; i++) {
+        Task *other = &session->tasks[i];
+
+        if (is_mute(other) && other->command.out.is_silent)
+            end_mute(other);
+    }
+}
+
+static void
+on_answer_timer(Timer *timer)
+{
+    Session *session = list_entry(timer, Session, answer_timer);
+    Loop *loop = &session->server->worker->loop;
+    ListLink *link;
+
+    if (session->is_closing)
+        return;
+
+    while ((link = list_first(&session->answers)) != NULL) {
+        Task *task = list_entry(link, Task, link);
+
+        if (loop->now < task->wait_until) {
+            timer_set(timer, loop, task->wait_until);
+            return;
+        }
+        answer_waiting(task);
+    }
+    /* The connection of a request may have ended while it waited */
+    end_silent(session);
+}
+
+void
+manage_init(Session *session)
+{
+    list_init(&session->held);
+    list_init(&session->answers);
+    timer_init(&session->answer_timer, on_answer_timer);
+}
+
+static void
+finish_all(List *list)
+{
+    ListLink *link;
+
+    while ((link = list_pop(list)) != NULL) {
+        Task *task = list_entry(link, Task, link);
+
+        task->is_aborted = TRUE;
+        task_finish(task);
+    }
+}
+
+/* The tasks of a session that logs out need no answer, and neither does what has ended them */
+void
+manage_forget(Session *session)
+{
+    timer_cancel(&session->answer_timer);
+    finish_all(&session->held);
+    finish_all(&session->answers);
+    end_silent(session);
+}
+
+gboolean
+manage_is_ending(const Task *task)
+{
+    const Session *session = task->session;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        const Task *other = &session->tasks[i];
+        const ManageRow *row;
+
+        if (!other->is_used || other->kind != TASK_MANAGEMENT || !other->is_managing)
+            continue;
+        row = find_row(pdu_tmf_function(other->bhs));
+        if (ends_many(row) && covers(other, row, task))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean
+manage_has_ended(const Task *task)
+{
+    const Session *session = task->session;
+
+    for (guint i = 0; i < session->n_touched; i++) {
+        const Task *other = &session->tasks[i];
+        const ManageRow *row;
+
+        if (!other->is_used || other->kind != TASK_MANAGEMENT || !other->is_active ||
+            !other->is_fenced || other->has_answered ||
+            other->tmf_response != PDU_TMF_RESPONSE_COMPLETE)
+            continue;
+        row = find_row(pdu_tmf_function(other->bhs));
+        if (ends_many(row) && covers(other, row, task))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+void
+manage_end_covered(const Task *task)
+{
+    const ManageRow *row = find_row(pdu_tmf_function(task->bhs));
+
+    if (ends_many(row))
+        end_covered(task, row);
 }
 
 static void
@@ -127,12 +322,18 @@ answer(Task *task, PduTmfResponse response)
     const ManageRow *row = find_row(pdu_tmf_function(task->bhs));
 
     task->tmf_response = response;
-    if (task->is_aborted || task->connection == NULL)
+    if (task->is_aborted || task->connection == NULL) {
+        if (ends_many(row))
+            end_silent(task->session);
         task_finish(task);
-    else if (row != NULL && !row->is_single && !is_query(row))
-        answer_many(task, row);
-    else
+    } else if (!ends_many(row)) {
         tx_queue(task);
+    } else if (response == PDU_TMF_RESPONSE_COMPLETE && task->session->logout == NULL &&
+               is_owed(task, row)) {
+        await_data(task);
+    } else {
+        answer_many(task, row);
+    }
 }
 
 static PduTmfResponse
@@ -232,6 +433,7 @@ abort_task(Task *task, const ManageRow *row)
     }
     if (is_mute(other)) {
         end_mute(other);
+        manage_check_answers(task->session);
         answer(task, PDU_TMF_RESPONSE_COMPLETE);
         return;
     }

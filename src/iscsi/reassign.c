@@ -11,6 +11,9 @@
  * the new connection takes them, a write asks anew for what has not come, and a
  * status gets a StatSN of the new connection. All of that is sent after the
  * answer to the request, since it is queued after it.
+ *
+ * What a task management function has ended cannot be reassigned, also while the
+ * answer to that is held by the fence (fence.c): it would come behind it.
  */
 
 #include "iscsi/reassign.h"
@@ -18,6 +21,7 @@
 #include "iscsi/connection.h"
 #include "iscsi/datain.h"
 #include "iscsi/dataseq.h"
+#include "iscsi/manage.h"
 #include "iscsi/recovery.h"
 #include "iscsi/session.h"
 #include "iscsi/tx.h"
@@ -37,6 +41,8 @@ judge(const Task *task, const Task *other)
     if (other->kind != TASK_COMMAND && other->kind != TASK_NOP)
         return PDU_TMF_RESPONSE_REJECTED;
     if (other->is_aborted || (other->connection == NULL && !other->is_suspended))
+        return PDU_TMF_RESPONSE_NO_TASK;
+    if (other->is_suspended && manage_has_ended(other))
         return PDU_TMF_RESPONSE_NO_TASK;
     if (!other->is_suspended || !session_cid_is_recoverable(session, other->suspended_cid))
         return PDU_TMF_RESPONSE_TASK_STILL_ALLEGIANT;
@@ -74,7 +80,7 @@ reassign_start(Task *task)
 void
 reassign_answer(const Task *task, Task *other)
 {
-    if (other->is_suspended && other->command.is_done &&
+    if (other->is_suspended && other->command.is_done && !manage_has_ended(other) &&
         session_cid_is_recoverable(task->session, other->suspended_cid))
         go_on(other, task->connection, 0);
 }

@@ -25,6 +25,7 @@
 #include "iscsi/connection.h"
 #include "iscsi/fence.h"
 #include "iscsi/logout.h"
+#include "iscsi/manage.h"
 #include "iscsi/recovery.h"
 #include "iscsi/server.h"
 #include "iscsi/session.h"
@@ -94,7 +95,8 @@ end_task(Session *session, Task *task)
 
     task->is_aborted = TRUE;
     /* What was answered is over, even if nobody has acknowledged that */
-    if (task->kind == TASK_COMMAND && task->command.is_begun && task->is_active)
+    if (task->kind == TASK_COMMAND && task->command.is_begun && task->is_active &&
+        !task->command.out.is_silent)
         scsi_command_tell_cleared(&task->command.scsi);
     if (task->kind == TASK_COMMAND && task->command.is_begun && !task->command.is_done)
         scsi_command_abort(&task->command.scsi);
@@ -127,6 +129,7 @@ take_over(Remnant *remnant, Connection *connection, const Task *except)
     if (keeps)
         recovery_suspend(connection);
     fence_connection_gone(session, connection);
+    manage_check_answers(session);
     session->n_holds--;
 }
 

@@ -81,6 +81,14 @@ class_of(TaskKind kind, gboolean is_immediate)
     return TASK_CLASS_IMMEDIATE;
 }
 
+/* The request in the header is rejected: its CmdSN does not count as received (RFC 7143 7.3) */
+static void
+reject(Connection *connection, PduRejectReason reason)
+{
+    gap_note(connection->session, connection->rx.bhs);
+    connection_reject(connection, connection->rx.bhs, reason);
+}
+
 /* A slot for a request that has a CmdSN, or NULL: it is ignored or was rejected */
 static Task *
 take_request(Connection *connection, TaskKind kind)
@@ -95,7 +103,7 @@ take_request(Connection *connection, TaskKind kind)
         return NULL;
 
     if (pdu_itt(bhs) == PDU_TAG_RESERVED) {
-        connection_reject(connection, bhs, PDU_REJECT_INVALID_FIELD);
+        reject(connection, PDU_REJECT_INVALID_FIELD);
         return NULL;
     }
     other = session_find_task(session, pdu_itt(bhs));
@@ -103,7 +111,7 @@ take_request(Connection *connection, TaskKind kind)
         /* Who uses the tag again has the answer, if not all answers before it */
         session_forget_tag(session, other);
     } else if (other != NULL) {
-        connection_reject(connection, bhs, PDU_REJECT_TASK_IN_PROGRESS);
+        reject(connection, PDU_REJECT_TASK_IN_PROGRESS);
         return NULL;
     }
 
@@ -115,7 +123,7 @@ take_request(Connection *connection, TaskKind kind)
             task = session_take_task(session, connection, kind, class_of(kind, is_immediate), bhs);
     }
     if (task == NULL)
-        connection_reject(connection, bhs, PDU_REJECT_IMMEDIATE);
+        reject(connection, PDU_REJECT_IMMEDIATE);
     return task;
 }
 
@@ -127,7 +135,7 @@ on_command(Connection *connection, const guint8 *ahs, gsize ahs_size)
     SessionOrder order = SESSION_NOW;
 
     if (ahs_size != 0 && !pdu_ahs_parse(ahs, ahs_size, &parsed)) {
-        connection_reject(connection, rx->bhs, PDU_REJECT_INVALID_FIELD);
+        reject(connection, PDU_REJECT_INVALID_FIELD);
         discard(rx);
         return;
     }
@@ -210,7 +218,7 @@ on_text_request(Connection *connection)
 
     if (rx->data_size > connection->server->limits.max_text_size) {
         report_limit(connection, ISCSI_LIMIT_TEXT_SIZE, "a text request is longer than allowed");
-        connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
+        reject(connection, PDU_REJECT_PROTOCOL_ERROR);
         discard(rx);
         return;
     }
@@ -221,14 +229,14 @@ on_text_request(Connection *connection)
         return;
     }
     if (is_text_outstanding(connection)) {
-        connection_reject(connection, rx->bhs, PDU_REJECT_PROTOCOL_ERROR);
+        reject(connection, PDU_REJECT_PROTOCOL_ERROR);
         discard(rx);
         return;
     }
     if (connection->text == NULL)
         connection->text = g_try_new0(ConnectionText, 1);
     if (connection->text == NULL) {
-        connection_reject(connection, rx->bhs, PDU_REJECT_LONG_OPERATION);
+        reject(connection, PDU_REJECT_LONG_OPERATION);
         discard(rx);
         return;
     }
@@ -274,7 +282,7 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
             return;
         }
         connection_report(connection, pdu_reject_name(reason));
-        connection_reject(connection, rx->bhs, reason);
+        reject(connection, reason);
         discard(rx);
         return;
     }
@@ -415,8 +423,7 @@ complete(Connection *connection, gboolean digest_error)
         connection_reject(connection, rx->bhs, PDU_REJECT_DATA_DIGEST);
         if (!connection_is_full_feature(connection))
             return;
-        if (!pdu_is_immediate(rx->bhs) && pdu_opcode(rx->bhs) != PDU_DATA_OUT)
-            gap_begin(connection->session, pdu_cmd_sn(rx->bhs));
+        gap_begin(connection->session, rx->bhs);
     }
 
     if (rx->is_discarded)

@@ -149,6 +149,7 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->is_extra = FALSE;
     task->is_fenced = FALSE;
     task->is_resending = FALSE;
+    task->is_passing = FALSE;
     task->resends_answer = FALSE;
     task->is_suspended = FALSE;
     task->is_managing = FALSE;
@@ -156,8 +157,8 @@ session_take_task(Session *session, Connection *connection, TaskKind kind, TaskC
     task->is_cold_reset = FALSE;
     task->is_nexus_reset = FALSE;
     memcpy(task->bhs, bhs, PDU_BHS_SIZE);
-
     task->pace = (Pace){ 0 };
+
     if (kind == TASK_COMMAND) {
         init_command(&task->command);
     } else if (kind == TASK_NOP) {

@@ -153,7 +153,7 @@ session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *targ
     session->max_cmd_sn = session->exp_cmd_sn + session->limit - 1;
     list_init(&session->connections);
     list_init(&session->remnants);
-    list_init(&session->held);
+    manage_init(session);
     list_init(&session->suspended);
     list_init(&session->free_tasks);
     init_room(session);
@@ -246,9 +246,11 @@ session_order(const Session *session, const guint8 *bhs)
     return cmd_sn == session->exp_cmd_sn ? SESSION_NOW : SESSION_LATER;
 }
 
-static void
-deliver_text(Task *task)
+/* FALSE: it was rejected, and has ended */
+static gboolean
+take_text(Task *task)
 {
+    Session *session = task->session;
     Connection *connection = task->connection;
     ConnectionText *text = connection->text;
     DiscoveryAction action;
@@ -261,13 +263,14 @@ deliver_text(Task *task)
     /* Not less either: what is on its way may be as long as we said before */
     connection->recv_limit = MAX(connection->recv_limit,
                                  text->discovery.negotiation.params.max_recv_data_segment_length);
-    if (action == DISCOVERY_REJECT) {
-        connection_reject(connection, task->bhs, text->discovery.reason);
-        if (task->is_used)
-            task_finish(task);
-        return;
-    }
-    tx_queue(task);
+    if (action != DISCOVERY_REJECT)
+        return TRUE;
+
+    gap_note(session, task->bhs);
+    connection_reject(connection, task->bhs, text->discovery.reason);
+    if (task->is_used)
+        task_finish(task);
+    return FALSE;
 }
 
 /* What is parked comes after the logout and will not have its turn */
@@ -310,10 +313,8 @@ execute(Task *task)
         manage_start(task);
         break;
     case TASK_NOP:
-        tx_queue(task);
-        break;
     case TASK_TEXT:
-        deliver_text(task);
+        tx_queue(task);
         break;
     case TASK_LOGOUT:
         logout_deliver(task);
@@ -332,6 +333,14 @@ take_turn(Task *task)
         task_finish(task);
     else
         execute(task);
+}
+
+/* RFC 7143 7.3: the CmdSN of a request that is rejected does not count as received */
+static gboolean
+is_accepted(Task *task)
+{
+    return task->kind != TASK_TEXT || task->is_aborted || task->session->logout != NULL ||
+           take_text(task);
 }
 
 /* One CmdSN further, and over those that count as received */
@@ -362,6 +371,8 @@ deliver_parked(Session *session)
 
         session->parked[session->exp_cmd_sn % SESSION_PARKED] = NULL;
         session->n_parked--;
+        if (!is_accepted(task))
+            return;
         advance(session);
         take_turn(task);
     }
@@ -389,7 +400,8 @@ session_deliver(Session *session, Task *task)
     task->is_delivered = TRUE;
 
     if (task->is_immediate) {
-        take_turn(task);
+        if (is_accepted(task))
+            take_turn(task);
         return;
     }
     if (task->cmd_sn != session->exp_cmd_sn) {
@@ -398,6 +410,8 @@ session_deliver(Session *session, Task *task)
         return;
     }
 
+    if (!is_accepted(task))
+        return;
     advance(session);
     take_turn(task);
     if (session->n_parked != 0 || !list_is_empty(&session->held))
@@ -470,6 +484,7 @@ finish(Session *session)
 
     session->is_finished = TRUE;
     timer_cancel(&session->logout_timer);
+    timer_cancel(&session->answer_timer);
     deferred_cancel(&session->reset);
     deferred_cancel(&session->review);
     server_post(session->server, ISCSI_EVENT_SESSION_CLOSED, NULL, session, 0, session->reason);

@@ -79,7 +79,9 @@ struct Session {
     Task *parked[SESSION_PARKED];         /* by CmdSN: complete, but not their turn */
     guint32 skipped[SESSION_PARKED / 32]; /* CmdSNs that count as received */
     guint n_parked;
-    List held; /* task management that waits for commands before it */
+    List held;    /* task management that waits for commands before it */
+    List answers; /* task management that is done, and waits for data of what it has ended */
+    Timer answer_timer;
     Fence fence;
     List suspended;         /* Task.kept_link: of failed connections, see recovery.c */
     guint n_ignored_acks;   /* A bits in a row that the initiator did not answer */
@@ -112,8 +114,9 @@ struct Session {
     Timer logout_timer;
     Timer gap_timer; /* a rejected request has to come again: gap.c */
     guint32 gap_cmd_sn;
-    Deferred reset; /* I_T NEXUS RESET was answered: drop it */
-    char *reason;   /* why it closes */
+    gboolean gap_is_idle; /* nothing is missed until something comes behind it */
+    Deferred reset;       /* I_T NEXUS RESET was answered: drop it */
+    char *reason;         /* why it closes */
 
     IscsiSessionStatistics statistics; /* of the commands, and of connections that are gone */
 };

@@ -26,6 +26,7 @@
 #include "iscsi/datain.h"
 #include "iscsi/dataseq.h"
 #include "iscsi/fence.h"
+#include "iscsi/manage.h"
 #include "iscsi/pressure.h"
 #include "iscsi/recovery.h"
 #include "iscsi/remnant.h"
@@ -82,9 +83,18 @@ task_queue(Task *task)
 void
 task_command_drained(Task *task)
 {
+    Session *session = task->session;
+
     dataseq_close(task);
-    task->command.in.has_status = TRUE;
-    task_queue(task);
+    if (task->command.out.is_silent) {
+        task->is_aborted = TRUE;
+        task_finish(task);
+    } else {
+        task->command.in.has_status = TRUE;
+        task_queue(task);
+    }
+    if (!list_is_empty(&session->answers))
+        manage_check_answers(session);
 }
 
 /* Another nexus has aborted it, and the initiator shall hear of that */
@@ -132,6 +142,14 @@ tell_termination(Task *task)
         async_terminate_tasks(task->connection, pdu_lun(task->bhs));
 }
 
+/* RFC 7143 4.2.3.3, a): it has been asked for data, which the answer to what has ended it waits for */
+static gboolean
+stays_owed(Task *task)
+{
+    return !task->is_aborted && task->connection != NULL && manage_is_ending(task) &&
+           dataseq_linger(task);
+}
+
 static void
 on_done(ScsiCommand *command)
 {
@@ -148,6 +166,8 @@ on_done(ScsiCommand *command)
         answer_aborted(task);
         return;
     }
+    if (G_UNLIKELY(command->aborted) && stays_owed(task))
+        return;
     if (command->aborted || task->is_aborted || (task->connection == NULL && !task->is_suspended)) {
         task->is_aborted = TRUE;
         task_finish(task);
@@ -157,8 +177,8 @@ on_done(ScsiCommand *command)
     count(task);
     part->in.has_status = TRUE;
     if (datain_wanted(command) != 0 && !part->in.is_refused)
-        datain_queue(task, TRUE);
-    else if (task->connection != NULL && G_UNLIKELY((kind = fence_kind(command)) != FENCE_NONE))
+        datain_begin(task, TRUE);
+    if (task->connection != NULL && G_UNLIKELY((kind = fence_kind(command)) != FENCE_NONE))
         answer_fenced(task, kind);
     else
         task_queue(task);
@@ -539,7 +559,7 @@ task_emit(Task *task, TxSlot *slot)
 {
     if (G_UNLIKELY(task->is_resending) && recovery_emit(task, slot))
         return TRUE;
-    if (!task->is_active)
+    if (!task->is_active || G_UNLIKELY(task->is_passing))
         return FALSE;
     if (task->kind == TASK_COMMAND)
         return emit_command(task, slot);

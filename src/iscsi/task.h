@@ -80,7 +80,8 @@ typedef struct {
     gboolean is_reserved;      /* scsi_command_reserve() gave a buffer */
     gboolean is_refused;       /* there was no buffer: TASK SET FULL */
     gboolean
-        is_draining; /* the command was aborted; it is answered when the sequences have ended */
+        is_draining;    /* the command was aborted; it is answered when the sequences have ended */
+    gboolean is_silent; /* then it is not answered: a task management request waits for that */
     gboolean has_failed;
     SenseCode failure; /* why, if has_failed: told when the initiator has sent all it may */
     guint32 unsolicited_sn;
@@ -146,7 +147,7 @@ typedef struct {
 } TaskCommand;
 
 struct Task {
-    ListLink link;     /* free slots; commands that wait for their turn to run; held TMFs */
+    ListLink link;     /* free slots; commands that wait for their turn to run; TMFs that wait */
     ListLink out_link; /* output queue of the connection */
     Task *hash_next;
     Session *session;
@@ -178,10 +179,12 @@ struct Task {
     gboolean is_kept;      /* answered, but not acknowledged */
     gboolean is_extra;     /* kept without a place of its class */
     gboolean is_resending; /* something is to be sent again */
+    gboolean is_passing;   /* it is queued for that alone: what else it has is held by a fence */
     gboolean resends_answer;
     gboolean is_suspended; /* its connection has failed, at level 2 */
     PduTmfResponse tmf_response;
     gboolean is_managing;    /* scsi has the tmf */
+    gint64 wait_until;       /* then its answer waits so long for data, see manage.c */
     guint32 tmf_information; /* of RFC 7144, 3 bytes */
     gboolean is_cold_reset;  /* the target's sessions end when the answer has left */
     gboolean is_nexus_reset; /* this session ends then */

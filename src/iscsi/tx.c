@@ -78,11 +78,14 @@ tx_queue(Task *task)
     Connection *connection = task->connection;
 
     g_assert(connection != NULL);
-    if (!list_is_linked(&task->out_link))
-        list_append(G_UNLIKELY(connection->tx.is_held) && !task->is_resending
-                        ? &connection->session->fence.waiting
-                        : &connection->tx.queue,
+    if (!list_is_linked(&task->out_link)) {
+        gboolean is_held = connection->tx.is_held;
+
+        task->is_passing = is_held && task->is_resending;
+        list_append(is_held && !task->is_passing ? &connection->session->fence.waiting
+                                                 : &connection->tx.queue,
                     &task->out_link);
+    }
     tx_schedule(connection);
 }
 
@@ -91,6 +94,7 @@ tx_queue_now(Task *task)
 {
     Connection *connection = task->connection;
 
+    task->is_passing = FALSE;
     list_unlink(&task->out_link);
     list_append(&connection->tx.queue, &task->out_link);
     tx_schedule(connection);
@@ -196,6 +200,18 @@ emit_task(Connection *connection, Task *task, TxSlot *slot)
     return TRUE;
 }
 
+/* It has nothing more, or what it has waits behind a fence */
+static void
+leave_queue(Task *task)
+{
+    list_unlink(&task->out_link);
+    if (G_UNLIKELY(task->is_passing)) {
+        task->is_passing = FALSE;
+        if (task->is_active)
+            tx_queue(task);
+    }
+}
+
 static void
 fill(Connection *connection)
 {
@@ -212,7 +228,7 @@ fill(Connection *connection)
                 return;
 
             if (!emit_task(connection, list_entry(link, Task, out_link), slot)) {
-                list_unlink(link);
+                leave_queue(list_entry(link, Task, out_link));
                 continue;
             }
         }

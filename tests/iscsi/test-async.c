@@ -777,6 +777,8 @@ test_rejected_answer(void)
     g_assert_true(initiator_poll(initiator));
     while (pdu_opcode(initiator->bhs) != PDU_REJECT)
         g_assert_true(initiator_poll(initiator));
+    /* RFC 7143 7.3: its CmdSN has to come again */
+    initiator->cmd_sn--;
     expect_answer(initiator, "", "MaxRecvDataSegmentLength=4096");
     bed_close(&bed);
 }

@@ -12,8 +12,9 @@
  * recovery classes within a command, within a connection, and of connections).
  *
  * In some cases it happens again and again, down to every second PDU: recovery has to recover from what
- * happens to itself, and come to an end. Those whose connection dies need some PDUs more in between,
- * because a login and a reassignment are not lost in parts.
+ * happens to itself, and come to an end. In others it happens in both directions at once, so that what
+ * asks for something is lost as well as what is asked for. Those whose connection dies need some PDUs
+ * more in between, because a login and a reassignment are not lost in parts.
  *
  * Time is the rig's: it moves when nothing else does, so what waits for a timeout costs nothing.
  * LUNPORT_LOSSY_NTH plays one round alone, and with --verbose each round is told.
@@ -116,6 +117,40 @@ typedef struct {
     const Trouble *trouble;
 } Case;
 
+/* Both ways at once: every n-th PDU of each direction, with phases of their own */
+typedef struct {
+    const char *name;
+    const char *clause;
+    WireFaultKind out, in;
+    guint level;
+    guint n_links;
+    gboolean renews;
+} Pair;
+
+/* clang-format off */
+static const Pair pairs[] = {
+    { "1/drop-drop",       "7.9",   WIRE_FAULT_DROP,    WIRE_FAULT_DROP,    1, 1, FALSE },
+    { "1/corrupt-corrupt", "7.8",   WIRE_FAULT_CORRUPT, WIRE_FAULT_CORRUPT, 1, 1, FALSE },
+    { "1/delay-delay",     "7.9",   WIRE_FAULT_DELAY,   WIRE_FAULT_DELAY,   1, 1, FALSE },
+    { "1/corrupt-drop",    "7.8",   WIRE_FAULT_CORRUPT, WIRE_FAULT_DROP,    1, 1, FALSE },
+    { "1/drop-delay",      "7.9",   WIRE_FAULT_DROP,    WIRE_FAULT_DELAY,   1, 1, FALSE },
+    { "1/header-drop",     "7.8",   WIRE_FAULT_HEADER,  WIRE_FAULT_DROP,    1, 1, FALSE },
+    { "1/drop-drop-two",   "7.9",   WIRE_FAULT_DROP,    WIRE_FAULT_DROP,    1, 2, FALSE },
+    { "2/drop-drop",       "7.9",   WIRE_FAULT_DROP,    WIRE_FAULT_DROP,    2, 1, FALSE },
+    { "2/corrupt-corrupt", "7.8",   WIRE_FAULT_CORRUPT, WIRE_FAULT_CORRUPT, 2, 1, FALSE },
+    { "2/delay-delay",     "7.9",   WIRE_FAULT_DELAY,   WIRE_FAULT_DELAY,   2, 1, FALSE },
+    { "2/drop-drop-two",   "7.9",   WIRE_FAULT_DROP,    WIRE_FAULT_DROP,    2, 2, FALSE },
+};
+/* clang-format on */
+
+static const guint periods[] = { 5, 7, 11 };
+
+typedef struct {
+    const Load *load;
+    const Pair *pair;
+    guint period;
+} PairCase;
+
 static void
 fill(guint8 *data, gsize size, guint32 seed)
 {
@@ -136,6 +171,7 @@ typedef struct {
     Rig *rig;
     Peer *peer;
     WireFault fault;
+    WireFault other;
     guint8 *out[2];
     guint8 *in[2];
 } Round;
@@ -178,6 +214,8 @@ finish(PeerCommand *command, guint8 status)
         g_assert_not_reached();
     }
     g_assert_false(command->is_given_up);
+    if (command->status != status)
+        g_test_message("sense %x %04x", command->sense_key, command->asc);
     g_assert_cmphex(command->status, ==, status);
     peer_release(command);
 }
@@ -237,6 +275,44 @@ check_by_another(Round *round)
     initiator_free(initiator);
 }
 
+/* With the faults of @round */
+static void
+play_round(Round *round, PeerConfig *config, const char *name)
+{
+    const Load *load = round->load;
+
+    config->keys = load->keys;
+    config->receive = load->receive;
+    config->send = load->send;
+    config->digests = TRUE;
+    config->fault = &round->fault;
+    config->other = &round->other;
+
+    round->rig = rig_new(&(RigConfig){ .size = 8 << 20, .adjust = adjust });
+    for (guint i = 0; i < 2; i++) {
+        round->out[i] = g_malloc(size_of(load, i));
+        round->in[i] = g_malloc0(size_of(load, i));
+        fill(round->out[i], size_of(load, i), round->fault.nth * 2 + i);
+    }
+    round->peer = peer_new(round->rig, config, NULL);
+    g_assert_nonnull(round->peer);
+    g_assert_cmpuint(round->peer->level, ==, config->level);
+    work(round);
+    g_assert_cmpuint(rig_count_events(round->rig, ISCSI_EVENT_SESSION_CLOSED), ==, 0);
+    if (g_test_verbose())
+        g_test_message("%s %s %u %u: SNACKs %u, retries %u, reassigned %u, rejects %u (last %x)",
+                       load->name, name, round->fault.nth, round->other.nth, round->peer->n_snacks,
+                       round->peer->n_retries, round->peer->n_reassigned, round->peer->n_rejects,
+                       round->peer->last_reject);
+    peer_free(round->peer);
+    check_by_another(round);
+    rig_free(round->rig);
+    for (guint i = 0; i < 2; i++) {
+        g_free(round->out[i]);
+        g_free(round->in[i]);
+    }
+}
+
 /* FALSE: the workload has no n-th PDU */
 static gboolean
 play(const Case *test, guint nth)
@@ -247,37 +323,39 @@ play(const Case *test, guint nth)
                                trouble->period, 0, 0 } };
     PeerConfig config = { .n_links = trouble->n_links,
                           .level = trouble->level,
-                          .keys = test->load->keys,
-                          .receive = test->load->receive,
-                          .send = test->load->send,
-                          .digests = TRUE,
-                          .renews = trouble->renews,
-                          .fault = &round.fault };
+                          .renews = trouble->renews };
 
-    round.rig = rig_new(&(RigConfig){ .size = 8 << 20, .adjust = adjust });
-    for (guint i = 0; i < 2; i++) {
-        round.out[i] = g_malloc(size_of(test->load, i));
-        round.in[i] = g_malloc0(size_of(test->load, i));
-        fill(round.out[i], size_of(test->load, i), nth * 2 + i);
-    }
-    round.peer = peer_new(round.rig, &config, NULL);
-    g_assert_nonnull(round.peer);
-    g_assert_cmpuint(round.peer->level, ==, trouble->level);
-    work(&round);
-    g_assert_cmpuint(rig_count_events(round.rig, ISCSI_EVENT_SESSION_CLOSED), ==, 0);
-    if (g_test_verbose())
-        g_test_message("%s %s %u: SNACKs %u, retries %u, reassigned %u, rejects %u (last %x)",
-                       test->load->name, trouble->name, nth, round.peer->n_snacks,
-                       round.peer->n_retries, round.peer->n_reassigned, round.peer->n_rejects,
-                       round.peer->last_reject);
-    peer_free(round.peer);
-    check_by_another(&round);
-    rig_free(round.rig);
-    for (guint i = 0; i < 2; i++) {
-        g_free(round.out[i]);
-        g_free(round.in[i]);
-    }
+    play_round(&round, &config, trouble->name);
     return round.fault.n_struck != 0;
+}
+
+static void
+play_pair(const PairCase *test, guint nth_out, guint nth_in)
+{
+    const Pair *pair = test->pair;
+    Round round = {
+        .load = test->load,
+        .fault = { pair->out, WIRE_TO_TARGET, WIRE_ANY_OPCODE, nth_out, test->period, 0, 0 },
+        .other = { pair->in, WIRE_TO_INITIATOR, WIRE_ANY_OPCODE, nth_in, test->period, 0, 0 },
+    };
+    PeerConfig config = { .n_links = pair->n_links, .level = pair->level, .renews = pair->renews };
+
+    play_round(&round, &config, pair->name);
+    g_assert_cmpuint(round.fault.n_struck, !=, 0);
+    g_assert_cmpuint(round.other.n_struck, !=, 0);
+}
+
+/* Each beginning of one way with one of the other, all with all if there is time */
+static void
+test_pair(gconstpointer data)
+{
+    const PairCase *test = data;
+    guint n = g_test_slow() ? test->period : 1;
+
+    for (guint i = 1; i <= test->period; i++) {
+        for (guint j = 0; j < n; j++)
+            play_pair(test, i, 1 + (i * 3 + j) % test->period);
+    }
 }
 
 static gboolean
@@ -352,6 +430,18 @@ main(int argc, char **argv)
 
             *test = (Case){ &loads[i], &troubles[j] };
             g_test_add_data_func_full(path, test, test_case, g_free);
+        }
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(loads); i++) {
+        for (gsize j = 0; j < G_N_ELEMENTS(pairs) * G_N_ELEMENTS(periods); j++) {
+            const Pair *pair = &pairs[j / G_N_ELEMENTS(periods)];
+            guint period = periods[j % G_N_ELEMENTS(periods)];
+            g_autofree char *path = g_strdup_printf("/iscsi/lossy/%s/both/%s/%u:%s", loads[i].name,
+                                                    pair->name, period, pair->clause);
+            PairCase *test = g_new(PairCase, 1);
+
+            *test = (PairCase){ &loads[i], pair, period };
+            g_test_add_data_func_full(path, test, test_pair, g_free);
         }
     }
     return g_test_run();

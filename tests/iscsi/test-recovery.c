@@ -1233,6 +1233,30 @@ test_command_is_lost(void)
     bed_free(bed);
 }
 
+/* It had come, but the initiator did not see that: with the retry the data comes again, too */
+static void
+test_retry_with_unsolicited_data(void)
+{
+    Bed *bed = bed_new(UNSOLICITED);
+    guint8 bhs[PDU_BHS_SIZE];
+    guint32 ttt;
+
+    make_write(bed, bhs, 16, FALSE);
+    initiator_send(bed->initiator, bhs, bed->data, 1024);
+    send_data_out(bed, PDU_TAG_RESERVED, 0, 1024, 1024, FALSE);
+    send_data_out(bed, PDU_TAG_RESERVED, 1, 2048, 2048, TRUE);
+    ttt = expect_r2t(bed, 0, 4096, 4096);
+
+    initiator_send(bed->initiator, bhs, bed->data, 1024);
+    send_data_out(bed, PDU_TAG_RESERVED, 0, 1024, 1024, FALSE);
+    send_data_out(bed, PDU_TAG_RESERVED, 1, 2048, 2048, TRUE);
+    expect_nothing(bed);
+    send_data_out(bed, ttt, 0, 4096, 4096, TRUE);
+    expect_response(bed, 0, 0);
+    expect_written(bed, 1, 16);
+    bed_free(bed);
+}
+
 /* RFC 7143 7.8: the command is discarded, and comes again with all its data */
 static void
 test_immediate_data_is_wrong(void)
@@ -1332,6 +1356,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/recovery/unsolicited-data-is-lost", test_unsolicited_data_is_lost);
     g_test_add_func("/iscsi/recovery/unsolicited-end-is-lost", test_unsolicited_end_is_lost);
     g_test_add_func("/iscsi/recovery/command-is-lost", test_command_is_lost);
+    g_test_add_func("/iscsi/recovery/retry-with-unsolicited-data",
+                    test_retry_with_unsolicited_data);
     g_test_add_func("/iscsi/recovery/immediate-data-is-wrong", test_immediate_data_is_wrong);
     g_test_add_func("/iscsi/recovery/header-digest-errors", test_header_digest_errors);
     g_test_add_func("/iscsi/recovery/header-digest-error-with-data",

@@ -218,7 +218,7 @@ test_gap_that_stays(void)
     clock_advance(&rig->clock, USEC_PER_SEC);
     g_assert_true(initiator_is_closed(initiator));
     g_assert_cmpstr(rig_last_event(rig, ISCSI_EVENT_SESSION_CLOSED)->reason, ==,
-                    "a request that came damaged was not sent again");
+                    "the CmdSN of a request that was rejected was not used again");
     initiator_free(initiator);
     rig_free(rig);
 }
@@ -240,6 +240,160 @@ test_gap_that_is_filled(void)
     g_assert_true(memcmp(in, data, BLOCK) == 0);
     initiator_free(initiator);
     rig_free(rig);
+}
+
+/* What is rejected for another reason does not count as received either: RFC 7143 7.3 */
+
+typedef struct {
+    const char *name;
+    guint8 opcode, flags;
+    guint32 itt, ttt; /* 0: as it should be */
+    PduRejectReason reason;
+} Wrong;
+
+/* clang-format off */
+static const Wrong wrongs[] = {
+    { "command",       PDU_SCSI_COMMAND,            PDU_FINAL | 7,             0,                0,          PDU_REJECT_INVALID_FIELD },
+    { "ping",          PDU_NOP_OUT,                 PDU_FINAL,                 PDU_TAG_RESERVED, 0,          PDU_REJECT_INVALID_FIELD },
+    { "function",      PDU_TASK_MANAGEMENT_REQUEST, PDU_FINAL | 1,             PDU_TAG_RESERVED, 0,          PDU_REJECT_INVALID_FIELD },
+    { "text",          PDU_TEXT_REQUEST,            PDU_FINAL | PDU_CONTINUE,  0,                0,          PDU_REJECT_INVALID_FIELD },
+    { "text-delivered", PDU_TEXT_REQUEST,           PDU_FINAL,                 0,                0x12345678, PDU_REJECT_INVALID_FIELD },
+};
+/* clang-format on */
+
+static void
+send_wrong(Initiator *initiator, const Wrong *wrong)
+{
+    guint8 bhs[PDU_BHS_SIZE];
+
+    initiator_header(initiator, bhs, wrong->opcode, wrong->flags);
+    put_be32(bhs + 20, wrong->opcode == PDU_SCSI_COMMAND ? 0 : PDU_TAG_RESERVED);
+    if (wrong->itt != 0)
+        put_be32(bhs + 16, wrong->itt);
+    if (wrong->ttt != 0)
+        put_be32(bhs + 20, wrong->ttt);
+    initiator_send(initiator, bhs, NULL, 0);
+    g_assert_true(initiator_poll(initiator));
+    g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_REJECT);
+    g_assert_cmphex(initiator->bhs[2], ==, wrong->reason);
+    g_assert_cmphex(pdu_exp_cmd_sn(initiator->bhs), ==, pdu_cmd_sn(bhs));
+}
+
+static void
+send_ready(Initiator *initiator)
+{
+    guint8 bhs[PDU_BHS_SIZE], cdb[6] = { 0 };
+
+    initiator_command(initiator, bhs, PDU_FINAL, cdb, sizeof(cdb), 0);
+    initiator_send(initiator, bhs, NULL, 0);
+}
+
+/* However late, and by whatever: those behind it wait for its CmdSN */
+static void
+test_wrong_is_made_up_for(gconstpointer data)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator = initiator_new(rig);
+    guint32 cmd_sn;
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_settle(initiator);
+    cmd_sn = initiator->cmd_sn;
+    send_wrong(initiator, data);
+    for (guint i = 0; i < 10; i++) {
+        clock_advance(&rig->clock, USEC_PER_SEC);
+        g_assert_false(initiator_is_closed(initiator));
+    }
+
+    send_ready(initiator);
+    g_assert_false(initiator_poll(initiator));
+    initiator->cmd_sn = cmd_sn;
+    send_ready(initiator);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(initiator_poll(initiator));
+        g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_SCSI_RESPONSE);
+        g_assert_cmphex(initiator->bhs[3], ==, 0);
+    }
+    initiator->cmd_sn = cmd_sn + 2;
+    for (guint i = 0; i < 10; i++) {
+        clock_advance(&rig->clock, USEC_PER_SEC);
+        g_assert_false(initiator_is_closed(initiator));
+    }
+    initiator_settle(initiator);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+/* Linux and libiscsi go on with the next CmdSN, and would wait for their timeouts */
+static void
+test_wrong_is_not_made_up_for(gconstpointer data)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator = initiator_new(rig);
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_settle(initiator);
+    send_wrong(initiator, data);
+    send_ready(initiator);
+    rig_settle(rig);
+    clock_advance(&rig->clock, 2 * USEC_PER_SEC);
+    g_assert_false(initiator_is_closed(initiator));
+    clock_advance(&rig->clock, 2 * USEC_PER_SEC);
+    g_assert_true(initiator_is_closed(initiator));
+    g_assert_cmpstr(rig_last_event(rig, ISCSI_EVENT_SESSION_CLOSED)->reason, ==,
+                    "the CmdSN of a request that was rejected was not used again");
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+static void
+with_recovery(IscsiTarget *target)
+{
+    target->params.error_recovery_level = 1;
+}
+
+/* Above error recovery level 0 the initiator knows how to close gaps, and has the time for it */
+static void
+test_wrong_with_recovery(gconstpointer data)
+{
+    Rig *rig = rig_new(&(RigConfig){ .adjust = with_recovery });
+    Initiator *initiator = initiator_new(rig);
+    guint32 cmd_sn;
+
+    g_assert_cmphex(initiator_login(initiator, "ErrorRecoveryLevel=1"), ==, 0);
+    initiator_settle(initiator);
+    cmd_sn = initiator->cmd_sn;
+    send_wrong(initiator, data);
+    send_ready(initiator);
+    rig_settle(rig);
+    for (guint i = 0; i < 4; i++) {
+        clock_advance(&rig->clock, 2 * USEC_PER_SEC);
+        while (initiator_poll(initiator))
+            initiator_answer_ping(initiator);
+        g_assert_false(initiator_is_closed(initiator));
+    }
+    initiator->cmd_sn = cmd_sn;
+    send_ready(initiator);
+    for (guint i = 0; i < 2; i++) {
+        g_assert_true(initiator_poll(initiator));
+        g_assert_cmphex(pdu_opcode(initiator->bhs), ==, PDU_SCSI_RESPONSE);
+    }
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+static void
+add_wrongs(void)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(wrongs); i++) {
+        g_autofree char *filled = g_strdup_printf("/iscsi/rx/gap/filled/%s:7.3", wrongs[i].name);
+        g_autofree char *stays = g_strdup_printf("/iscsi/rx/gap/stays/%s", wrongs[i].name);
+        g_autofree char *recovery = g_strdup_printf("/iscsi/rx/gap/recovery/%s", wrongs[i].name);
+
+        g_test_add_data_func(filled, &wrongs[i], test_wrong_is_made_up_for);
+        g_test_add_data_func(stays, &wrongs[i], test_wrong_is_not_made_up_for);
+        g_test_add_data_func(recovery, &wrongs[i], test_wrong_with_recovery);
+    }
 }
 
 /* Damaged Data-Out: Reject, then the command fails when the sequence has ended (RFC 7143 7.8) */
@@ -384,6 +538,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/rx/immediate-data-digest-error", test_immediate_data_digest_error);
     g_test_add_func("/iscsi/rx/gap-that-stays", test_gap_that_stays);
     g_test_add_func("/iscsi/rx/gap-that-is-filled", test_gap_that_is_filled);
+    add_wrongs();
     g_test_add_func("/iscsi/rx/data-out-digest-error", test_data_out_digest_error);
     g_test_add_func("/iscsi/rx/segment-too-long", test_segment_too_long);
     g_test_add_func("/iscsi/rx/unknown-opcode", test_unknown_opcode);

@@ -63,6 +63,8 @@ typedef struct {
     guint32 tmf; /* tag of the function, or of the command that a unit attention answers */
     gboolean is_over;
     guint8 answer;
+    guint8 asc;            /* REQUEST SENSE */
+    gboolean answers_r2ts; /* RFC 7143 4.2.3.3: also those of tasks that are ended */
 } Scene;
 
 typedef struct {
@@ -74,6 +76,12 @@ static const Row rows[] = {
     { 1, "RFC3720" }, { 1, "ResponseFence" }, { 1, "FastAbort" },
     { 3, "RFC3720" }, { 3, "ResponseFence" }, { 3, "FastAbort" },
 };
+
+static gboolean
+is_standard(const Row *row)
+{
+    return strcmp(row->reporting, "FastAbort") != 0;
+}
 
 /* Scenes */
 
@@ -216,6 +224,19 @@ acknowledge(Initiator *initiator)
     initiator_send(initiator, bhs, NULL, 0);
 }
 
+/* The data that it was asked for */
+static void
+send_data(Scene *scene, const Sent *sent, guint32 ttt)
+{
+    guint8 bhs[PDU_BHS_SIZE] = { PDU_DATA_OUT, PDU_FINAL }, data[BLOCK] = { 0 };
+
+    put_be32(bhs + 16, sent->itt);
+    put_be32(bhs + 20, ttt);
+    put_be32(bhs + 28, scene->bundle.c[sent->link]->exp_stat_sn);
+    initiator_send(scene->bundle.c[sent->link], bhs, data, sizeof(data));
+    rig_settle(scene->bundle.rig);
+}
+
 static void
 take(Scene *scene, guint link)
 {
@@ -237,6 +258,7 @@ take(Scene *scene, guint link)
         g_assert_false(scene->is_over);
         scene->is_over = TRUE;
         scene->answer = opcode == PDU_TASK_MANAGEMENT_RESPONSE ? bhs[2] : bhs[3];
+        scene->asc = opcode == PDU_DATA_IN ? initiator->data[12] : 0;
         return;
     }
 
@@ -246,6 +268,8 @@ take(Scene *scene, guint link)
     if (scene->is_over && sent->is_covered)
         g_error("%s of a command (kind %u, connection %u) that had been ended",
                 pdu_name((guint8)opcode), sent->kind, link);
+    if (opcode == PDU_R2T && scene->answers_r2ts)
+        send_data(scene, sent, pdu_ttt(bhs));
     if (opcode == PDU_SCSI_RESPONSE || (opcode == PDU_DATA_IN && (bhs[1] & PDU_DATA_IN_STATUS))) {
         sent->n_answers++;
         sent->status = bhs[3];
@@ -292,6 +316,7 @@ check_function(PduTmf function, gboolean has_status, const Row *row)
     guint n_later = has_status && function != PDU_TMF_I_T_NEXUS_RESET ? row->n_links : 0;
 
     open_scene(&scene, rig, row, 1);
+    scene.answers_r2ts = is_standard(row);
     set_task_aborted_status(bundle_turn(&scene.bundle, 0), TRUE);
     send_kinds(&scene, has_status);
     send_tmf(&scene, 0, function, PDU_TAG_RESERVED);
@@ -389,23 +414,12 @@ take_r2t(Scene *scene, guint link)
 }
 
 static void
-send_data(Scene *scene, const Sent *sent, guint32 ttt)
-{
-    guint8 bhs[PDU_BHS_SIZE] = { PDU_DATA_OUT, PDU_FINAL }, data[BLOCK] = { 0 };
-
-    put_be32(bhs + 16, sent->itt);
-    put_be32(bhs + 20, ttt);
-    put_be32(bhs + 28, scene->bundle.c[sent->link]->exp_stat_sn);
-    initiator_send(scene->bundle.c[sent->link], bhs, data, sizeof(data));
-    rig_settle(scene->bundle.rig);
-}
-
-static void
 check_drain(PduTmf function, const Row *row)
 {
     Rig *rig = rig_new(NULL);
     Scene scene, other;
     guint link = row->n_links - 1;
+    gboolean waits = is_standard(row) && function != PDU_TMF_ABORT_TASK;
     guint32 ttt;
 
     open_scene(&scene, rig, row, 1);
@@ -419,12 +433,14 @@ check_drain(PduTmf function, const Row *row)
     send_tmf(&scene, function == PDU_TMF_ABORT_TASK ? link : 0, function,
              function == PDU_TMF_ABORT_TASK ? scene.sent[0].itt : PDU_TAG_RESERVED);
     read_all(&scene);
-    g_assert_true(scene.is_over);
-    if (scene.sent[0].n_answers == 0)
-        g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
-    if (function != PDU_TMF_I_T_NEXUS_RESET)
+    g_assert_cmpint(scene.is_over, ==, !waits);
+    if (waits || function != PDU_TMF_I_T_NEXUS_RESET)
         send_data(&scene, &scene.sent[0], ttt);
     read_all(&scene);
+    g_assert_true(scene.is_over);
+    g_assert_cmpuint(scene.sent[0].n_answers, ==, waits || !is_standard(row));
+    if (waits || scene.sent[0].n_answers == 0)
+        g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
     close_scene(&other);
     close_scene(&scene);
     rig_free(rig);
@@ -494,6 +510,206 @@ test_two_functions(void)
     rig_free(rig);
 }
 
+/* Data that tasks were asked for before they were ended: RFC 7143 4.2.3.3, a), and 4.2.3.4 */
+
+#define WAIT_USEC (2 * USEC_PER_SEC)
+
+/* A write that was asked for data on each connection; the R2Ts are read */
+static void
+ask_all(Scene *scene, guint32 *ret_ttts)
+{
+    for (guint i = 0; i < scene->bundle.n; i++)
+        send_kind(scene, i, KIND_ASKED);
+    for (guint i = 0; i < scene->bundle.n; i++)
+        ret_ttts[i] = take_r2t(scene, i);
+}
+
+static void
+check_data_is_awaited(PduTmf function, const Row *row)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+    guint32 ttts[TASKS_MAX];
+
+    open_scene(&scene, rig, row, 1);
+    ask_all(&scene, ttts);
+    send_tmf(&scene, 0, function, PDU_TAG_RESERVED);
+    for (guint i = 0; i < row->n_links; i++) {
+        read_all(&scene);
+        g_assert_cmpint(scene.is_over, ==, !is_standard(row));
+        send_data(&scene, &scene.sent[i], ttts[i]);
+    }
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+    g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
+    check_covered(&scene);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+static void
+test_data_is_awaited(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+        check_data_is_awaited(PDU_TMF_ABORT_TASK_SET, &rows[i]);
+        check_data_is_awaited(PDU_TMF_LOGICAL_UNIT_RESET, &rows[i]);
+        check_data_is_awaited(PDU_TMF_TARGET_WARM_RESET, &rows[i]);
+    }
+}
+
+/* Linux does not send it unless told to: it is not waited for without end, and may come late */
+static void
+test_data_does_not_come(void)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+    guint32 ttts[TASKS_MAX];
+
+    open_scene(&scene, rig, &rows[4], 1);
+    ask_all(&scene, ttts);
+    send_tmf(&scene, 0, PDU_TMF_LOGICAL_UNIT_RESET, PDU_TAG_RESERVED);
+    clock_advance(&rig->clock, WAIT_USEC - 1);
+    read_all(&scene);
+    g_assert_false(scene.is_over);
+    clock_advance(&rig->clock, 1);
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+    g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
+    for (guint i = 0; i < 3; i++)
+        send_data(&scene, &scene.sent[i], ttts[i]);
+    read_all(&scene);
+    check_covered(&scene);
+    initiator_settle(bundle_turn(&scene.bundle, 2));
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+/* The tag of a task that was ended comes up again on another connection, and then its data comes */
+static void
+test_late_data_of_a_tag_in_use(void)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+    guint32 ttts[TASKS_MAX], ttt;
+    Sent *again;
+
+    open_scene(&scene, rig, &rows[5], 1);
+    ask_all(&scene, ttts);
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+
+    scene.bundle.c[0]->itt = scene.sent[2].itt;
+    again = send_command(&scene, 0, KIND_ASKED, 0x2a, 8, 1);
+    again->is_covered = FALSE;
+    ttt = take_r2t(&scene, 0);
+    send_data(&scene, &scene.sent[2], ttts[2]);
+    send_data(&scene, &scene.sent[2], PDU_TAG_RESERVED);
+    g_assert_false(initiator_poll(scene.bundle.c[2]));
+    send_data(&scene, again, ttt);
+    g_assert_true(initiator_poll(scene.bundle.c[0]));
+    g_assert_cmphex(pdu_opcode(scene.bundle.c[0]->bhs), ==, PDU_SCSI_RESPONSE);
+    g_assert_cmphex(scene.bundle.c[0]->bhs[3], ==, SCSI_GOOD);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+/* Its connection goes, and with it what it was asked for */
+static void
+test_connection_ends_without_data(void)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+
+    open_scene(&scene, rig, &rows[4], 1);
+    send_kind(&scene, 2, KIND_ASKED);
+    (void)take_r2t(&scene, 2);
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    read_all(&scene);
+    g_assert_false(scene.is_over);
+    initiator_drop(scene.bundle.c[2]);
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+    g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+/* The connection of the request goes: what it has ended is not kept for it */
+static void
+test_request_ends_without_data(void)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+
+    open_scene(&scene, rig, &rows[4], 1);
+    send_kind(&scene, 2, KIND_ASKED);
+    (void)take_r2t(&scene, 2);
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    initiator_drop(scene.bundle.c[0]);
+    rig_settle(rig);
+    clock_advance(&rig->clock, WAIT_USEC);
+    rig_settle(rig);
+    send_tmf(&scene, 1, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+    check_covered(&scene);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+/* Each of them is ended by a function of its own, too: then nothing is owed any more */
+static void
+test_abort_without_data(void)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+    guint32 ttts[TASKS_MAX], first;
+
+    open_scene(&scene, rig, &rows[1], 1);
+    ask_all(&scene, ttts);
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    first = scene.tmf;
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK, scene.sent[0].itt);
+    g_assert_true(initiator_poll(scene.bundle.c[0]));
+    g_assert_cmphex(pdu_itt(scene.bundle.c[0]->bhs), ==, first);
+    read_all(&scene);
+    g_assert_true(scene.is_over);
+    g_assert_cmpuint(scene.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+/* A logout waits for neither, and what has ended them is not answered */
+static void
+check_logout_without_data(const Row *row)
+{
+    Rig *rig = rig_new(NULL);
+    Scene scene;
+    guint32 ttts[TASKS_MAX];
+    guint8 bhs[PDU_BHS_SIZE];
+
+    open_scene(&scene, rig, row, 1);
+    ask_all(&scene, ttts);
+    send_tmf(&scene, 0, PDU_TMF_ABORT_TASK_SET, PDU_TAG_RESERVED);
+    initiator_header(bundle_turn(&scene.bundle, 0), bhs, PDU_LOGOUT_REQUEST | PDU_IMMEDIATE,
+                     PDU_FINAL | PDU_LOGOUT_CLOSE_SESSION);
+    initiator_send(scene.bundle.c[0], bhs, NULL, 0);
+    g_assert_true(initiator_poll(scene.bundle.c[0]));
+    g_assert_cmphex(pdu_opcode(scene.bundle.c[0]->bhs), ==, PDU_LOGOUT_RESPONSE);
+    g_assert_true(initiator_is_closed(scene.bundle.c[0]));
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    close_scene(&scene);
+    rig_free(rig);
+}
+
+static void
+test_logout_without_data(void)
+{
+    check_logout_without_data(&rows[1]);
+    check_logout_without_data(&rows[4]);
+}
+
 /*
  * A session that is logged out waits for nobody: what could not be fenced is not told, whether it
  * waited for that or is still being done
@@ -534,6 +750,20 @@ test_logout(void)
 
 /* Other sessions */
 
+/* It takes the unit attention away */
+static void
+send_request_sense(Scene *scene)
+{
+    static const guint8 cdb[6] = { 0x03, [4] = 252 };
+    Initiator *initiator = bundle_turn(&scene->bundle, 0);
+    guint8 bhs[PDU_BHS_SIZE];
+
+    initiator_command(initiator, bhs, PDU_FINAL | PDU_ATTR_SIMPLE | PDU_COMMAND_READ, cdb,
+                      sizeof(cdb), 252);
+    scene->tmf = pdu_itt(bhs);
+    initiator_send(initiator, bhs, NULL, 0);
+}
+
 static gboolean
 is_task_aborted_wanted(const Sent *sent)
 {
@@ -545,7 +775,7 @@ is_task_aborted_wanted(const Sent *sent)
  * they are answered with TASK ABORTED, if at all, and before the unit attention that tells of it.
  */
 static void
-check_other(PduTmf function, gboolean has_status, const Row *row)
+check_other(PduTmf function, gboolean has_status, gboolean by_request_sense, const Row *row)
 {
     Rig *rig = rig_new(&(RigConfig){ .type = "held" });
     Scene scene, other;
@@ -563,12 +793,18 @@ check_other(PduTmf function, gboolean has_status, const Row *row)
     g_assert_cmpuint(other.answer, ==, PDU_TMF_RESPONSE_COMPLETE);
 
     /* None of the sockets was read so far. The command that gets the unit attention ends it. */
-    scene.tmf = send_command(&scene, 0, KIND_DONE, 0x00, 0, 0)->itt;
-    scene.n_sent--;
+    if (by_request_sense) {
+        send_request_sense(&scene);
+    } else {
+        scene.tmf = send_command(&scene, 0, KIND_DONE, 0x00, 0, 0)->itt;
+        scene.n_sent--;
+    }
     rig_settle(rig);
     read_all(&scene);
     g_assert_true(scene.is_over);
-    g_assert_cmphex(scene.answer, ==, SCSI_CHECK_CONDITION);
+    g_assert_cmphex(scene.answer, ==, by_request_sense ? SCSI_GOOD : SCSI_CHECK_CONDITION);
+    if (by_request_sense)
+        g_assert_cmphex(scene.asc, ==, 0x29);
     for (guint i = 0; i < scene.n_sent; i++) {
         const Sent *sent = &scene.sent[i];
 
@@ -592,8 +828,18 @@ static void
 test_other(gconstpointer data)
 {
     for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
-        check_other(PDU_TMF_LOGICAL_UNIT_RESET, GPOINTER_TO_UINT(data) != 0, &rows[i]);
-        check_other(PDU_TMF_TARGET_WARM_RESET, GPOINTER_TO_UINT(data) != 0, &rows[i]);
+        check_other(PDU_TMF_LOGICAL_UNIT_RESET, GPOINTER_TO_UINT(data) != 0, FALSE, &rows[i]);
+        check_other(PDU_TMF_TARGET_WARM_RESET, GPOINTER_TO_UINT(data) != 0, FALSE, &rows[i]);
+    }
+}
+
+/* RFC 7143 4.2.3.6, b): who reads in the data of REQUEST SENSE that its tasks were ended knows it too */
+static void
+test_request_sense(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+        check_other(PDU_TMF_LOGICAL_UNIT_RESET, FALSE, TRUE, &rows[i]);
+        check_other(PDU_TMF_LOGICAL_UNIT_RESET, TRUE, TRUE, &rows[i]);
     }
 }
 
@@ -650,10 +896,18 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/tmf/abort-task", test_abort_task);
     g_test_add_func("/iscsi/tmf/abort-of-aborted", test_abort_of_aborted);
     g_test_add_func("/iscsi/tmf/drain", test_drain);
+    g_test_add_func("/iscsi/tmf/data-is-awaited", test_data_is_awaited);
+    g_test_add_func("/iscsi/tmf/data-does-not-come", test_data_does_not_come);
+    g_test_add_func("/iscsi/tmf/late-data-of-a-tag-in-use", test_late_data_of_a_tag_in_use);
+    g_test_add_func("/iscsi/tmf/connection-ends-without-data", test_connection_ends_without_data);
+    g_test_add_func("/iscsi/tmf/request-ends-without-data", test_request_ends_without_data);
+    g_test_add_func("/iscsi/tmf/logout-without-data", test_logout_without_data);
+    g_test_add_func("/iscsi/tmf/abort-without-data", test_abort_without_data);
     g_test_add_func("/iscsi/tmf/two-functions", test_two_functions);
     g_test_add_func("/iscsi/tmf/logout", test_logout);
     g_test_add_data_func("/iscsi/tmf/other-session", GUINT_TO_POINTER(0), test_other);
     g_test_add_data_func("/iscsi/tmf/other-session-with-status", GUINT_TO_POINTER(1), test_other);
+    g_test_add_func("/iscsi/tmf/request-sense", test_request_sense);
     g_test_add_func("/iscsi/tmf/fast-abort-in-a-pdu", test_fast_abort_in_a_pdu);
     return g_test_run();
 }

@@ -16,6 +16,9 @@ typedef enum {
 /* Sends with the current ExpStatSN, through the rule of faults */
 void peer_link_send(PeerLink *link, guint8 *bhs, const void *data, gsize size);
 
+/* What the rules of faults say of a PDU that passes */
+WireFaultKind peer_judge(Peer *peer, WireDirection direction, const guint8 *bhs);
+
 /* PDUs that were put aside go now. FALSE: there was none. */
 gboolean peer_link_flush(PeerLink *link);
 

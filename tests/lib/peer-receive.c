@@ -522,7 +522,7 @@ receive(PeerLink *link)
         return;
     }
     g_assert_false(initiator->digest_error);
-    fault = wire_fault_judge(link->peer->config.fault, WIRE_TO_INITIATOR, initiator->bhs);
+    fault = peer_judge(link->peer, WIRE_TO_INITIATOR, initiator->bhs);
     switch (fault) {
     case WIRE_FAULT_DROP:
     case WIRE_FAULT_HEADER:

@@ -194,6 +194,15 @@ peer_link_flush(PeerLink *link)
     return has_any;
 }
 
+WireFaultKind
+peer_judge(Peer *peer, WireDirection direction, const guint8 *bhs)
+{
+    WireFaultKind kind = wire_fault_judge(peer->config.fault, direction, bhs);
+    WireFaultKind other = wire_fault_judge(peer->config.other, direction, bhs);
+
+    return kind != WIRE_FAULT_NONE ? kind : other;
+}
+
 void
 peer_link_send(PeerLink *link, guint8 *bhs, const void *data, gsize size)
 {
@@ -209,7 +218,7 @@ peer_link_send(PeerLink *link, guint8 *bhs, const void *data, gsize size)
         put_be32(bhs + 28, link->peer->closed_stat_sn);
     else
         put_be32(bhs + 28, link->told_stat_sn);
-    fault = wire_fault_judge(link->peer->config.fault, WIRE_TO_TARGET, bhs);
+    fault = peer_judge(link->peer, WIRE_TO_TARGET, bhs);
     switch (fault) {
     case WIRE_FAULT_DROP:
         return;

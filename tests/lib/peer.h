@@ -36,6 +36,7 @@ typedef struct {
     gboolean is_tcp;  /* otherwise over socket pairs */
     gboolean renews;  /* a failed connection comes back under its CID, without a logout */
     WireFault *fault; /* or NULL; full feature phase only */
+    WireFault *other; /* a second one, which the first goes before; or NULL */
 } PeerConfig;
 
 typedef enum {
