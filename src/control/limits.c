@@ -79,7 +79,8 @@ limits_apply(Service *service)
 static void
 log_hit(const IscsiEvent *event, const char *remote)
 {
-    g_autofree char *times = g_strdup_printf("refused %u times", MAX(event->count, 1));
+    g_autofree char *times =
+        event->count > 1 ? g_strdup_printf("refused %u times", event->count) : g_strdup("refused");
     const LogField fields[] = { { "LIMIT", names[event->limit] },
                                 { "ISCSI_REMOTE", remote },
                                 { "ISCSI_TARGET", event->target_name },

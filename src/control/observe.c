@@ -43,7 +43,7 @@ log_from_peer(Service *service, EventId id, const IscsiEvent *event)
     char status[8];
     const LogField fields[] = { { "ISCSI_TARGET", event->target_name },
                                 { "ISCSI_INITIATOR", event->initiator_name },
-                                { "ISCSI_REMOTE", remote },
+                                { "ISCSI_REMOTE", event->remote.size != 0 ? remote : NULL },
                                 { "ISCSI_SESSION", event->tsih != 0 ? session : NULL },
                                 { "ISCSI_BACKSTORE", event->lu_name },
                                 { "ISCSI_STATUS",

@@ -4,7 +4,7 @@
 /*
  * Rate limit of what peers can make us log
  *
- * Each address may cause so many entries a minute; what is above is counted
+ * Each address, or network of 64 bits, may cause so many entries a minute; what is above is counted
  * and told in one entry when the minute is over. The number of addresses that
  * are remembered is bounded too: when the table is full, all strangers share
  * one entry. So a peer, or ten thousand of them, can neither fill the journal
@@ -24,14 +24,14 @@
 #define INITIATORS "initiators"
 
 typedef struct {
-    const char *address; /* the key */
+    const char *address; /* the key, as address_format_source() has it */
     gint64 begin;        /* of the minute */
     guint n_logged;
     guint n_held;
 } Peer;
 
 struct PeerLog {
-    GHashTable *peers; /* address without port to Peer */
+    GHashTable *peers; /* address to Peer */
     guint entries_a_minute;
     guint timer;
 };
@@ -156,7 +156,7 @@ peer_log_admit(PeerLog *log, const Address *remote)
 {
     char address[ADDRESS_TEXT_MAX];
 
-    address_format_host(remote, address, sizeof(address));
+    (void)address_format_source(remote, address, sizeof(address));
     return admit(log, address);
 }
 

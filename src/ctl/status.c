@@ -114,9 +114,11 @@ collect_hits(Ctl *ctl, GVariantBuilder *problems, GError **ret_error)
         g_variant_get_child(hits, i, "(&stt&s)", &name, &n, &last, &peer);
         time = g_date_time_new_from_unix_local((gint64)(last / G_USEC_PER_SEC));
         when = time != NULL ? g_date_time_format(time, "%F %T") : NULL;
-        sentence =
-            g_strdup_printf("Limit %s was reached %" G_GUINT64_FORMAT " times, last at %s by %s",
-                            name, n, when != NULL ? when : "an unknown time", peer);
+        sentence = n == 1 ? g_strdup_printf("Limit %s was reached once, at %s by %s", name,
+                                            when != NULL ? when : "an unknown time", peer)
+                          : g_strdup_printf("Limit %s was reached %" G_GUINT64_FORMAT
+                                            " times, last at %s by %s",
+                                            name, n, when != NULL ? when : "an unknown time", peer);
         g_variant_builder_add(problems, "s", sentence);
     }
     return TRUE;

@@ -276,9 +276,13 @@ full_feature_header(Connection *connection, const guint8 *ahs, gsize ahs_size)
     connection->n_pdus_received++;
     if (reason != PDU_REJECT_NONE) {
         if (is_fatal) {
-            if (pdu_ahs_size(rx->bhs) > limits.max_ahs_size)
+            gboolean is_ahs = pdu_ahs_size(rx->bhs) > limits.max_ahs_size;
+
+            if (is_ahs)
                 connection->limit = ISCSI_LIMIT_AHS_SIZE;
-            connection_fail(connection, rx->bhs, reason, pdu_reject_name(reason));
+            connection_fail(connection, rx->bhs, reason,
+                            is_ahs ? "a PDU has more additional header segments than it may have"
+                                   : pdu_reject_name(reason));
             return;
         }
         connection_report(connection, pdu_reject_name(reason));

@@ -140,6 +140,8 @@ event_new(Server *server, IscsiEventType type, const Connection *connection, con
     event->event.wall_time = g_get_real_time();
     if (connection != NULL)
         describe_connection(event, connection);
+    else if (session != NULL)
+        event->event.remote = session->remote;
     /* Those that only count do not tell of it a second time */
     if (connection != NULL && type != ISCSI_EVENT_CONNECTIONS)
         event->event.limit = connection->limit;
@@ -231,7 +233,6 @@ server_post_limit(Server *server, Session *session, IscsiLimit limit)
         return;
 
     event = event_new(server, ISCSI_EVENT_LIMIT, NULL, session);
-    event->event.remote = session->remote;
     event->event.limit = limit;
     event->event.count = session->n_limited;
     session->n_limited = 0;
@@ -657,8 +658,8 @@ start(Server *server)
     server->iovecs = g_new(struct iovec, SERVER_IOVECS);
     server->worker->layers[WORKER_LAYER_ISCSI] = server;
     scsi_worker_init(server->worker, on_scsi_event, server);
-    server->is_started = TRUE;
     pressure_start(server);
+    server->is_started = TRUE;
 }
 
 static void

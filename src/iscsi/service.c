@@ -24,7 +24,7 @@ struct IscsiService {
     ChapDigests *digests; /* used by all workers */
     guint n_connections[WORKERS_MAX];
     guint n_logins;
-    GHashTable *logins; /* Source to itself: addresses that have logins in progress */
+    GHashTable *logins; /* address_format_source() to the number of logins in progress */
     IscsiLimits limits;
     guint next;           /* worker that is looked at first, so that ties go round */
     guint32 last_request; /* for logouts */
@@ -84,91 +84,47 @@ on_done(Broadcast *broadcast)
     broadcast_free(broadcast);
 }
 
-/* Logins in progress, by where they come from */
-
-typedef struct {
-    guint8
-        address[16]; /* IPv4: as a mapped address; IPv6: the first half, which one host may have */
-    guint n;
-} Source;
-
-static guint
-hash_source(gconstpointer data)
-{
-    const Source *source = data;
-    guint hash = 5381;
-
-    for (gsize i = 0; i < sizeof(source->address); i++)
-        hash = hash * 33 + source->address[i];
-    return hash;
-}
-
-static gboolean
-equal_sources(gconstpointer a, gconstpointer b)
-{
-    return memcmp(((const Source *)a)->address, ((const Source *)b)->address,
-                  sizeof(((const Source *)a)->address)) == 0;
-}
-
-/* FALSE: an address of neither family, as of the socket pairs of tests; it has no limit */
-static gboolean
-source_of(const Address *remote, Source *ret_source)
-{
-    *ret_source = (Source){ .address = { [10] = 0xff, [11] = 0xff } };
-    if (remote->sa.sa_family == AF_INET)
-        memcpy(ret_source->address + 12, &remote->in.sin_addr, 4);
-    else if (remote->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&remote->in6.sin6_addr))
-        memcpy(ret_source->address, &remote->in6.sin6_addr, 16);
-    else if (remote->sa.sa_family == AF_INET6)
-        memcpy(memset(ret_source->address, 0, 16), &remote->in6.sin6_addr, 8);
-    else
-        return FALSE;
-    return TRUE;
-}
+/* Logins in progress, by where they come from; of an address of neither family, as of the socket pairs of
+ * tests, only how many there are in all */
 
 static guint
 count_logins(const IscsiService *service, const Address *remote)
 {
-    const Source *known;
-    Source source;
+    char source[ADDRESS_TEXT_MAX];
 
-    if (!source_of(remote, &source))
+    if (!address_format_source(remote, source, sizeof(source)))
         return 0;
-    known = g_hash_table_lookup(service->logins, &source);
-    return known != NULL ? known->n : 0;
+    return GPOINTER_TO_UINT(g_hash_table_lookup(service->logins, source));
 }
 
 static void
 login_began(IscsiService *service, const Address *remote)
 {
-    Source *known;
-    Source source;
+    char source[ADDRESS_TEXT_MAX];
+    guint n;
 
     service->n_logins++;
-    if (!source_of(remote, &source))
+    if (!address_format_source(remote, source, sizeof(source)))
         return;
-    known = g_hash_table_lookup(service->logins, &source);
-    if (known == NULL) {
-        known = g_new(Source, 1);
-        *known = source;
-        g_hash_table_add(service->logins, known);
-    }
-    known->n++;
+    n = GPOINTER_TO_UINT(g_hash_table_lookup(service->logins, source));
+    (void)g_hash_table_insert(service->logins, g_strdup(source), GUINT_TO_POINTER(n + 1));
 }
 
 static void
 login_ended(IscsiService *service, const Address *remote)
 {
-    Source *known;
-    Source source;
+    char source[ADDRESS_TEXT_MAX];
+    guint n;
 
     service->n_logins--;
-    if (!source_of(remote, &source))
+    if (!address_format_source(remote, source, sizeof(source)))
         return;
-    known = g_hash_table_lookup(service->logins, &source);
-    g_assert(known != NULL && known->n > 0);
-    if (--known->n == 0)
-        g_hash_table_remove(service->logins, known);
+    n = GPOINTER_TO_UINT(g_hash_table_lookup(service->logins, source));
+    g_assert(n > 0);
+    if (n == 1)
+        (void)g_hash_table_remove(service->logins, source);
+    else
+        (void)g_hash_table_insert(service->logins, g_strdup(source), GUINT_TO_POINTER(n - 1));
 }
 
 /* Limits */
@@ -202,6 +158,14 @@ iscsi_service_n_connections(const IscsiService *service)
 }
 
 guint
+iscsi_service_n_connections_of(const IscsiService *service, guint worker)
+{
+    g_assert(worker < service->config.n_workers);
+
+    return service->n_connections[worker];
+}
+
+guint
 iscsi_service_n_logins(const IscsiService *service)
 {
     return service->n_logins;
@@ -222,7 +186,7 @@ iscsi_service_new(const IscsiServiceConfig *config)
     if (config->limits != NULL)
         service->limits = *config->limits;
     iscsi_limits_clamp(&service->limits);
-    service->logins = g_hash_table_new_full(hash_source, equal_sources, g_free, NULL);
+    service->logins = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     service->digests = chap_digests_new();
     for (guint i = 0; i < config->n_workers; i++) {
         service->servers[i] = server_new(config->workers[i], config, service);

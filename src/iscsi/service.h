@@ -115,6 +115,8 @@ void iscsi_service_set_limits(IscsiService *service, const IscsiLimits *limits);
 
 /* Connections in all, and in the login phase */
 guint iscsi_service_n_connections(const IscsiService *service);
+/* Of one worker, which is what the choice for the next connection rests on */
+guint iscsi_service_n_connections_of(const IscsiService *service, guint worker);
 guint iscsi_service_n_logins(const IscsiService *service);
 
 /* Bit per ChapAlgorithm: what can be had here (FIPS mode leaves MD5 and SHA1 out) */

@@ -197,6 +197,27 @@ address_format(const Address *address, char *text, gsize size)
         (void)g_snprintf(text, size, "%s:%u", host, address_port(address));
 }
 
+gboolean
+address_format_source(const Address *address, char *text, gsize size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    Address plain;
+
+    address_unmap(address, &plain);
+    if (plain.sa.sa_family != AF_INET6) {
+        address_format_host(&plain, text, size);
+        return plain.sa.sa_family == AF_INET;
+    }
+
+    memset(&plain.in6.sin6_addr.s6_addr[8], 0, 8);
+    (void)inet_ntop(AF_INET6, &plain.in6.sin6_addr, host, sizeof(host));
+    if (plain.in6.sin6_scope_id == 0)
+        (void)g_snprintf(text, size, "%s/64", host);
+    else
+        (void)g_snprintf(text, size, "%s%%%u/64", host, plain.in6.sin6_scope_id);
+    return TRUE;
+}
+
 guint16
 address_port(const Address *address)
 {

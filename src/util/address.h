@@ -42,5 +42,16 @@ gboolean address_is_wildcard(const Address *address);
 gboolean address_is_equal(const Address *a, const Address *b);
 /* Whatever their ports, and where only one has a zone whatever it is */
 gboolean address_is_same_host(const Address *a, const Address *b);
+/**
+ * address_format_source() - whom an address is counted as where peers have limits
+ *
+ * An IPv4 address is itself, "192.0.2.1". Of IPv6 it is the network of 64 bits, which one host may
+ * have all of: "2001:db8::/64", or "fe80::%2/64" on a link, by its number because interfaces are renamed.
+ * The same address always gives the same text.
+ *
+ * Returns: FALSE for an address of neither family, as of a socket pair; @text is "-"
+ */
+gboolean address_format_source(const Address *address, char *text, gsize size);
+
 gboolean address_of_socket(int fd, Address *ret_address);
 gboolean address_of_peer(int fd, Address *ret_address);

@@ -58,12 +58,34 @@ test_a_flood_of_addresses(void)
     peer_log_free(log);
 }
 
+/* One host may have all addresses of an IPv6 network, so they have one share together */
+static void
+test_a_network_has_the_share_of_an_address(void)
+{
+    PeerLog *log = peer_log_new(10);
+    guint admitted = 0;
+    Address address;
+
+    g_assert_true(address_parse("2001:db8::1", 3260, &address, NULL));
+    for (guint i = 0; i < 1000; i++) {
+        address.in6.sin6_addr.s6_addr[14] = (guint8)(i >> 8);
+        address.in6.sin6_addr.s6_addr[15] = (guint8)i;
+        admitted += peer_log_admit(log, &address) ? 1 : 0;
+    }
+    g_assert_cmpuint(admitted, ==, 10);
+    address.in6.sin6_addr.s6_addr[7] = 1;
+    g_assert_true(peer_log_admit(log, &address));
+    peer_log_free(log);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control/peer-log/an-address-has-its-share", test_an_address_has_its_share);
     g_test_add_func("/control/peer-log/others-are-not-affected", test_others_are_not_affected);
+    g_test_add_func("/control/peer-log/a-network-has-the-share-of-an-address",
+                    test_a_network_has_the_share_of_an_address);
     g_test_add_func("/control/peer-log/a-flood-of-addresses", test_a_flood_of_addresses);
     return g_test_run();
 }

@@ -478,6 +478,102 @@ test_socket_options(void)
     rig_free(rig);
 }
 
+/* As the limit that was reached the journal tells which, and not merely of a wrong PDU */
+static void
+test_ahs_is_named(void)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator = initiator_new(rig);
+    guint8 bytes[PDU_BHS_SIZE + 8] = { 0 };
+    const RigEvent *event;
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_settle(initiator);
+    set_limits(rig, no_ahs);
+    initiator_command(initiator, bytes, 0x80, (const guint8[6]){ 0 }, 6, 0);
+    bytes[4] = 2;
+    initiator_send_bytes(initiator, bytes, sizeof(bytes));
+    rig_settle(rig);
+    event = rig_last_event(rig, ISCSI_EVENT_PROTOCOL_ERROR);
+    g_assert_nonnull(event);
+    g_assert_cmpint(event->limit, ==, ISCSI_LIMIT_AHS_SIZE);
+    g_assert_nonnull(strstr(event->reason, "additional header segments"));
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+static void
+abort_task_set(Initiator *initiator)
+{
+    guint8 bhs[PDU_BHS_SIZE];
+
+    initiator_header(initiator, bhs, PDU_IMMEDIATE | PDU_TASK_MANAGEMENT_REQUEST, 0x82);
+    memset(bhs + 20, 0xff, 4);
+    initiator_send(initiator, bhs, NULL, 0);
+    g_assert_true(initiator_receive(initiator));
+    g_assert_cmphex(initiator->bhs[0], ==, PDU_TASK_MANAGEMENT_RESPONSE);
+}
+
+/* While the control thread is held up peers can do what is told of them again and again. What is told has an
+ * end, and what others count is told all the same. */
+static void
+test_queued_events(void)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *a = initiator_new(rig);
+    Initiator *b = initiator_new(rig);
+
+    b->isid[5] = 2;
+    g_assert_cmphex(initiator_login(a, NULL), ==, 0);
+    initiator_settle(a);
+    rig_settle(rig);
+    rig->is_deaf = TRUE;
+    for (guint i = 0; i < EVENTS_MAX + 100; i++)
+        abort_task_set(a);
+    g_assert_cmphex(initiator_login(b, NULL), ==, 0);
+    initiator_drop(a);
+    rig_settle(rig);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_TASK_MANAGEMENT), ==, 0);
+
+    rig->is_deaf = FALSE;
+    rig_settle(rig);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_TASK_MANAGEMENT), ==, EVENTS_MAX);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_OPENED), ==, 2);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    g_assert_cmpuint(iscsi_service_n_connections(rig->service), ==, 1);
+    g_assert_cmpuint(iscsi_service_n_logins(rig->service), ==, 0);
+
+    /* They have come back, so there is room for more */
+    abort_task_set(b);
+    rig_settle(rig);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_TASK_MANAGEMENT), ==, EVENTS_MAX + 1);
+    initiator_free(a);
+    initiator_free(b);
+    rig_free(rig);
+}
+
+/* Whose end it was is told too, so that one host cannot keep those of others out of the journal */
+static void
+test_end_of_a_session_has_an_address(void)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator = initiator_new_tcp(rig);
+    const RigEvent *opened, *closed;
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_drop(initiator);
+    /* What TCP has to tell may take a while */
+    while (rig_last_event(rig, ISCSI_EVENT_SESSION_CLOSED) == NULL)
+        rig_pump(rig);
+    opened = rig_last_event(rig, ISCSI_EVENT_SESSION_OPENED);
+    closed = rig_last_event(rig, ISCSI_EVENT_SESSION_CLOSED);
+    g_assert_true(opened != NULL && closed != NULL);
+    g_assert_cmpint(closed->remote.sa.sa_family, ==, AF_INET);
+    g_assert_true(address_is_equal(&opened->remote, &closed->remote));
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -494,6 +590,10 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/limits/text-of-a-login", test_text_of_a_login);
     g_test_add_func("/iscsi/limits/text-request", test_text_request);
     g_test_add_func("/iscsi/limits/ahs", test_ahs);
+    g_test_add_func("/iscsi/limits/ahs-is-named", test_ahs_is_named);
+    g_test_add_func("/iscsi/limits/queued-events", test_queued_events);
+    g_test_add_func("/iscsi/limits/end-of-a-session-has-an-address",
+                    test_end_of_a_session_has_an_address);
     g_test_add_func("/iscsi/limits/session-bytes", test_session_bytes);
     g_test_add_func("/iscsi/limits/socket-options", test_socket_options);
     return g_test_run();

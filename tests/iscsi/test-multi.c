@@ -18,6 +18,34 @@
 
 /* Joining */
 
+/* All connections of the session are counted where it lives, and new ones go elsewhere as long as there
+ * is a worker with fewer; those that end there are not counted any more */
+static void
+check_counts(Bundle *bundle)
+{
+    const IscsiService *service = bundle->rig->service;
+    guint n_workers = bundle->rig->n_workers;
+    guint home = 0;
+
+    while (home < n_workers && iscsi_service_n_connections_of(service, home) == 0)
+        home++;
+    g_assert_cmpuint(home, <, n_workers);
+    g_assert_cmpuint(iscsi_service_n_connections_of(service, home), ==, N_CONNECTIONS);
+
+    for (guint i = 1; i < n_workers; i++) {
+        Initiator *other = initiator_new(bundle->rig);
+
+        rig_settle(bundle->rig);
+        g_assert_cmpuint(iscsi_service_n_connections_of(service, home), ==, N_CONNECTIONS);
+        initiator_free(other);
+    }
+    initiator_drop(bundle->c[N_CONNECTIONS - 1]);
+    rig_settle(bundle->rig);
+    for (guint i = 0; i < n_workers; i++)
+        g_assert_cmpuint(iscsi_service_n_connections_of(service, i), ==,
+                         i == home ? N_CONNECTIONS - 1 : 0);
+}
+
 static void
 check_join(guint n_workers)
 {
@@ -38,6 +66,7 @@ check_join(guint n_workers)
                      N_CONNECTIONS - 1);
     g_assert_cmpuint(iscsi_service_n_connections(bundle.rig->service), ==, N_CONNECTIONS);
     g_assert_cmpuint(iscsi_service_n_logins(bundle.rig->service), ==, 0);
+    check_counts(&bundle);
     bundle_deinit(&bundle);
 }
 

@@ -292,8 +292,25 @@ test_connections_go_to_the_least_loaded(void)
         g_assert_cmphex(initiator_login(initiators[i], NULL), ==, 0);
         initiator_settle(initiators[i]);
     }
+    for (guint i = 0; i < rig->n_workers; i++)
+        g_assert_cmpuint(iscsi_service_n_connections_of(rig->service, i), ==, 2);
+
+    /* Where two have gone there is room for the next two, whoever's turn it is */
+    initiator_drop(initiators[2]);
+    initiator_drop(initiators[6]);
+    rig_settle(rig);
+    g_assert_cmpuint(iscsi_service_n_connections_of(rig->service, 2), ==, 0);
+    for (guint i = 2; i < G_N_ELEMENTS(initiators); i += 4) {
+        initiator_free(initiators[i]);
+        initiators[i] = initiator_new(rig);
+    }
+    g_assert_cmpuint(iscsi_service_n_connections_of(rig->service, 2), ==, 2);
+
     for (guint i = 0; i < G_N_ELEMENTS(initiators); i++)
         initiator_free(initiators[i]);
+    rig_settle(rig);
+    for (guint i = 0; i < rig->n_workers; i++)
+        g_assert_cmpuint(iscsi_service_n_connections_of(rig->service, i), ==, 0);
     rig_free(rig);
 }
 

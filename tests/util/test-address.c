@@ -150,6 +150,41 @@ test_same_host(void)
     }
 }
 
+/* Whoever can choose among the addresses of a network has no more than one address has */
+static void
+test_source(void)
+{
+    static const struct {
+        const char *address;
+        const char *source;
+    } cases[] = {
+        { "192.0.2.1:1", "192.0.2.1" },
+        { "[::ffff:192.0.2.1]:5", "192.0.2.1" },
+        { "[2001:db8:1:2:3:4:5:6]:7", "2001:db8:1:2::/64" },
+        { "[2001:db8:1:2::]:8", "2001:db8:1:2::/64" },
+        { "[2001:db8:1:3::]:8", "2001:db8:1:3::/64" },
+        { "::1", "::/64" },
+    };
+    Address address;
+    char text[ADDRESS_TEXT_MAX];
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_true(address_parse(cases[i].address, 0, &address, NULL));
+        g_assert_true(address_format_source(&address, text, sizeof(text)));
+        g_assert_cmpstr(text, ==, cases[i].source);
+    }
+
+    /* Links are told apart, also those that are not there any more */
+    g_assert_true(address_parse("fe80::1:2", 0, &address, NULL));
+    address.in6.sin6_scope_id = 123456;
+    g_assert_true(address_format_source(&address, text, sizeof(text)));
+    g_assert_cmpstr(text, ==, "fe80::%123456/64");
+
+    address = (Address){ .sa.sa_family = AF_UNIX, .size = sizeof(sa_family_t) };
+    g_assert_false(address_format_source(&address, text, sizeof(text)));
+    g_assert_cmpstr(text, ==, "-");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -160,6 +195,7 @@ main(int argc, char **argv)
     g_test_add_func("/util/address/mapped-is-ipv4", test_mapped_is_ipv4);
     g_test_add_func("/util/address/wildcard", test_wildcard);
     g_test_add_func("/util/address/same-host", test_same_host);
+    g_test_add_func("/util/address/source", test_source);
     g_test_add_func("/util/address/of-socket", test_of_socket);
     return g_test_run();
 }
