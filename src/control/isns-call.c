@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -190,6 +191,18 @@ receive_all(const IsnsLink *link, guint8 *data, gsize size, gint64 deadline, GEr
     return TRUE;
 }
 
+/* One that is too long is nobody's */
+static void
+take_entity(const IsnsAttribute *attribute, IsnsAnswer *answer)
+{
+    gsize length = strnlen((const char *)attribute->value, attribute->length);
+
+    if (length < sizeof(answer->entity)) {
+        memcpy(answer->entity, attribute->value, length);
+        answer->entity[length] = '\0';
+    }
+}
+
 gboolean
 isns_call_parse(const guint8 *payload, gsize size, IsnsAnswer *ret_answer)
 {
@@ -209,6 +222,8 @@ isns_call_parse(const guint8 *payload, gsize size, IsnsAnswer *ret_answer)
             is_behind_key = TRUE;
         else if (is_behind_key)
             ret_answer->n_values++;
+        if (attribute.tag == ISNS_TAG_ENTITY && is_behind_key)
+            take_entity(&attribute, ret_answer);
         if (attribute.tag == ISNS_TAG_PERIOD && attribute.length == 4)
             ret_answer->period = get_be32(attribute.value);
         if (attribute.tag == ISNS_TAG_INQUIRY && attribute.length == 4)

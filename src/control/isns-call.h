@@ -24,10 +24,11 @@ typedef struct {
 } IsnsLink;
 
 typedef struct {
-    guint32 status;  /* 0: success; see isns_call_status_to_string() */
-    guint32 period;  /* s, registration period; 0: it does not say */
-    guint32 inquiry; /* s, between its inquiries; 0: it does not say */
-    gsize n_values;  /* operating attributes of the answer */
+    guint32 status;               /* 0: success; see isns_call_status_to_string() */
+    guint32 period;               /* s, registration period; 0: it does not say */
+    guint32 inquiry;              /* s, between its inquiries; 0: it does not say */
+    gsize n_values;               /* operating attributes of the answer */
+    char entity[ISNS_ENTITY_MAX]; /* identifier among these; empty: it does not say */
 } IsnsAnswer;
 
 /* @link: closed; @server: HOST[:PORT] */

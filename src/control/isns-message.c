@@ -175,15 +175,27 @@ isns_message_deregister(guint16 xid, const IsnsEntity *entity)
     return payload_finish(&payload, xid, ISNS_DEREGISTER, 0);
 }
 
-GByteArray *
-isns_message_query(guint16 xid, const char *node)
+static GByteArray *
+query(guint16 xid, const char *node, guint32 wanted_tag)
 {
     Payload payload;
 
     payload_init(&payload, node);
     isns_attr_list_append_string(&payload.keys, ISNS_TAG_ISCSI_NAME, node);
-    isns_attr_list_append_nil(&payload.values, ISNS_TAG_ISCSI_NODE_TYPE);
+    isns_attr_list_append_nil(&payload.values, wanted_tag);
     return payload_finish(&payload, xid, ISNS_QUERY, 0);
+}
+
+GByteArray *
+isns_message_query(guint16 xid, const char *node)
+{
+    return query(xid, node, ISNS_TAG_ISCSI_NODE_TYPE);
+}
+
+GByteArray *
+isns_message_query_entity(guint16 xid, const char *node)
+{
+    return query(xid, node, ISNS_TAG_ENTITY_IDENTIFIER);
 }
 
 /*

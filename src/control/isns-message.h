@@ -17,8 +17,10 @@
 #define ISNS_MESSAGE_MAX 65532 /* payload of one PDU */
 #define ISNS_PERIOD      300   /* s: the server forgets us after so long without a word */
 #define ISNS_PORTALS_MAX 256
-#define ISNS_TAG_PERIOD  6  /* attribute: Registration Period */
-#define ISNS_TAG_INQUIRY 19 /* attribute: Entity Status Inquiry Interval */
+#define ISNS_ENTITY_MAX  256 /* an identifier with its NUL (RFC 4171 6.2.1) */
+#define ISNS_TAG_ENTITY  1   /* attribute: Entity Identifier */
+#define ISNS_TAG_PERIOD  6   /* attribute: Registration Period */
+#define ISNS_TAG_INQUIRY 19  /* attribute: Entity Status Inquiry Interval */
 
 /* Wanted between two inquiries of the server; it says what it makes of that. One that misses three
  * forgets us, which is earlier than the end of the period. */
@@ -71,6 +73,9 @@ GByteArray *isns_message_deregister(guint16 xid, const IsnsEntity *entity);
 
 /* Device Attribute Query of a node: whether the server still knows it. Refreshes the registration. */
 GByteArray *isns_message_query(guint16 xid, const char *node);
+
+/* Device Attribute Query of a node: the entity that the server has it in */
+GByteArray *isns_message_query_entity(guint16 xid, const char *node);
 
 /* SCN Register of a node: the server shall tell of the removal of targets that the node can see, its
  * own included. A portal of its entity has an inbox. */

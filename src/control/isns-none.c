@@ -31,6 +31,12 @@ isns_message_query(guint16 xid, const char *node)
 }
 
 GByteArray *
+isns_message_query_entity(guint16 xid, const char *node)
+{
+    return NULL;
+}
+
+GByteArray *
 isns_message_notify(guint16 xid, const char *node)
 {
     return NULL;

@@ -24,16 +24,31 @@
 /* Made by us; with the identity of the machine it makes an id that tells nothing of either */
 #define APPLICATION_ID SD_ID128_MAKE(6b, 1d, 90, 3e, 57, aa, 4f, 0c, 9c, 2e, 08, b4, d1, 73, e5, 46)
 
-/* Unique among machines whatever they are called, and readable */
+/*
+ * What our identifiers end in: unique among machines and among services of a machine, whatever the host
+ * is called. Empty where the machine has no identity.
+ */
 static char *
-dup_entity(void)
+dup_mark(const Service *service)
 {
-    char id[SD_ID128_STRING_MAX] = "";
+    char id[SD_ID128_STRING_MAX];
+    g_autofree char *text = NULL;
+    g_autofree char *hash = NULL;
     sd_id128_t machine;
 
-    if (sd_id128_get_machine_app_specific(APPLICATION_ID, &machine) >= 0)
-        (void)sd_id128_to_string(machine, id);
-    return g_strdup_printf("%s.%.12s.lunport", g_get_host_name(), id);
+    if (sd_id128_get_machine_app_specific(APPLICATION_ID, &machine) < 0)
+        return g_strdup("");
+
+    text = g_strconcat(sd_id128_to_string(machine, id), service->state_dir, NULL);
+    hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+    return g_strdup_printf(".%.12s.lunport", hash);
+}
+
+/* Readable for those who look at what the server has */
+static char *
+dup_entity(const char *mark)
+{
+    return g_strconcat(g_get_host_name(), mark[0] != '\0' ? mark : ".lunport", NULL);
 }
 
 static void
@@ -73,11 +88,15 @@ add_target(const Model *model, IsnsPlan *plan, const ModelTarget *target)
 }
 
 static IsnsPlan *
-make_plan(const Service *service, const char *entity)
+make_plan(const Service *service)
 {
     const Model *model = service->model;
+    g_autofree char *mark = dup_mark(service);
+    g_autofree char *entity = dup_entity(mark);
     IsnsPlan *plan = isns_plan_new(model->settings->isns_server, entity);
 
+    g_free(plan->mark);
+    plan->mark = g_steal_pointer(&mark);
     if (plan->server[0] == '\0')
         return plan;
     for (guint i = 0; i < model->portal_groups->len; i++)
@@ -153,7 +172,6 @@ void
 isns_plan_update(Service *service)
 {
     g_autofree char *text = NULL;
-    g_autofree char *entity = NULL;
     IsnsPlan *plan;
 
     /* Before accepting has begun an initiator would be sent to closed doors */
@@ -166,8 +184,7 @@ isns_plan_update(Service *service)
         return;
     }
 
-    entity = dup_entity();
-    plan = make_plan(service, entity);
+    plan = make_plan(service);
     text = describe(plan);
     if (g_strcmp0(text, service->isns_plan) == 0 || !begin(service)) {
         isns_plan_free(plan);

@@ -72,6 +72,7 @@ struct Isns {
     char *source;    /* in whose name */
     char *told_entity;
     gboolean is_outdated; /* the plan is newer than that */
+    gboolean is_alone;    /* the server has nothing of ours under another name of the host */
     guint next_node;      /* that is asked after */
     gboolean has_suspects;
     gint64 looked; /* when the server was asked last */
@@ -105,6 +106,7 @@ isns_plan_new(const char *server, const char *entity)
 
     plan->server = g_strdup(server);
     plan->entity = g_strdup(entity);
+    plan->mark = g_strdup("");
     plan->portals = g_array_new(FALSE, FALSE, sizeof(IsnsPlanPortal));
     plan->nodes = g_ptr_array_new_with_free_func(free_node);
     return plan;
@@ -118,6 +120,7 @@ isns_plan_free(IsnsPlan *plan)
 
     g_free(plan->server);
     g_free(plan->entity);
+    g_free(plan->mark);
     g_array_unref(plan->portals);
     g_ptr_array_unref(plan->nodes);
     g_free(plan);
@@ -407,6 +410,35 @@ clear_suspects(Isns *isns)
     isns->has_suspects = FALSE;
 }
 
+/* What a service that did not end in order has left there when the host had another name: the server would
+ * refuse to have our portals in two entities until the old one's time is over */
+static gboolean
+release_former(Isns *isns, GError **ret_error)
+{
+    const IsnsPlan *plan = isns->plan;
+
+    for (guint i = 0; i < plan->nodes->len && plan->mark[0] != '\0' && !isns->is_alone; i++) {
+        const IsnsPlanNode *node = g_ptr_array_index(plan->nodes, i);
+        IsnsAnswer answer, unused;
+        IsnsEntity former;
+
+        if (!isns_link_ask(&isns->link,
+                           isns_message_query_entity((guint16)(isns->link.xid + 1), node->name),
+                           &answer, ret_error))
+            return FALSE;
+        if (answer.status != 0 || !g_str_has_suffix(answer.entity, plan->mark) ||
+            strcmp(answer.entity, plan->entity) == 0)
+            continue;
+        former = (IsnsEntity){ .entity = answer.entity, .source = node->name };
+        if (!isns_link_ask(&isns->link,
+                           isns_message_deregister((guint16)(isns->link.xid + 1), &former), &unused,
+                           ret_error))
+            return FALSE;
+    }
+    isns->is_alone = TRUE;
+    return TRUE;
+}
+
 /* All of the plan, in place of what the server has of us. @portals is taken. */
 static gboolean
 register_all(Isns *isns, GArray *portals, GError **ret_error)
@@ -513,7 +545,8 @@ attempt(Isns *isns, GError **ret_error)
         isns->is_unheard = is_unreachable(isns);
         place_inbox(isns, portals);
     }
-    return register_all(isns, g_steal_pointer(&portals), ret_error);
+    return release_former(isns, ret_error) &&
+           register_all(isns, g_steal_pointer(&portals), ret_error);
 }
 
 static void
@@ -523,6 +556,7 @@ leave(Isns *isns)
     isns_link_close(&isns->link);
     isns->retry_seconds = 0;
     isns->is_unheard = FALSE;
+    isns->is_alone = FALSE;
 }
 
 static void

