@@ -89,7 +89,7 @@ _lunctl() {
                 found=$(_lunctl_names backstore Name "${bus[@]}")
                 ;;
             isns\ set\ 2) found=off ;;
-            portal\ remove\ 2) found=$(_lunctl_portals "${bus[@]}") ;;
+            portal\ remove\ 2 | portal\ show\ 2 | portal\ pause\ 2 | portal\ resume\ 2) found=$(_lunctl_portals "${bus[@]}") ;;
             session\ list\ * | job\ list\ *) ;;
             job\ *\ 2) found=$(_lunctl_names job Number "${bus[@]}") ;;
             session\ *\ 2) found=$(_lunctl_names session Tsih "${bus[@]}") ;;

@@ -409,39 +409,22 @@ apply_networks(const Call *call, AclSpec *spec, GError **ret_error)
     return set_option(spec, "Networks", text, ret_error);
 }
 
-static int
-compare_tags(gconstpointer a, gconstpointer b)
-{
-    return *(const guint16 *)a - *(const guint16 *)b;
-}
-
 static gboolean
 apply_portal_groups(const Call *call, AclSpec *spec, GError **ret_error)
 {
     g_autofree const char **paths = NULL;
-    g_autoptr(GArray) tags = g_array_new(FALSE, FALSE, sizeof(guint16));
+    g_autoptr(GArray) tags = NULL;
     g_autoptr(GString) text = g_string_new(NULL);
 
     if (!options_get(&call->options, "portal-groups", "^a&o", &paths) || paths[0] == NULL)
         return TRUE;
 
-    for (gsize i = 0; paths[i] != NULL; i++) {
-        const Key *key =
-            tree_find_key(call->context->tree, &portal_group_noun, paths[i], ret_error);
-        guint16 tag;
+    tags = call_find_portal_groups(call, paths, ret_error);
+    if (tags == NULL)
+        return FALSE;
 
-        if (key == NULL)
-            return FALSE;
-        tag = (guint16)key->number;
-        g_array_append_val(tags, tag);
-    }
-    g_array_sort(tags, compare_tags);
-    for (guint i = 0; i < tags->len; i++) {
-        guint16 tag = g_array_index(tags, guint16, i);
-
-        if (i == 0 || g_array_index(tags, guint16, i - 1) != tag)
-            g_string_append_printf(text, "%s%u", text->len > 0 ? " " : "", tag);
-    }
+    for (guint i = 0; i < tags->len; i++)
+        g_string_append_printf(text, "%s%u", i > 0 ? " " : "", g_array_index(tags, guint16, i));
     return set_option(spec, "PortalGroups", text->str, ret_error);
 }
 

@@ -115,6 +115,37 @@ call_detail_number(Call *call, const char *name, guint64 value)
     call_detail(call, name, text);
 }
 
+static gint
+compare_tags(gconstpointer a, gconstpointer b)
+{
+    return (gint) * (const guint16 *)a - (gint) * (const guint16 *)b;
+}
+
+GArray *
+call_find_portal_groups(const Call *call, const char *const *paths, GError **ret_error)
+{
+    g_autoptr(GArray) tags = g_array_new(FALSE, FALSE, sizeof(guint16));
+
+    for (gsize i = 0; paths[i] != NULL; i++) {
+        const Key *key =
+            tree_find_key(call->context->tree, &portal_group_noun, paths[i], ret_error);
+        guint16 tag;
+
+        if (key == NULL)
+            return NULL;
+
+        tag = (guint16)key->number;
+        g_array_append_val(tags, tag);
+    }
+
+    g_array_sort(tags, compare_tags);
+    for (guint i = tags->len; i > 1; i--) {
+        if (g_array_index(tags, guint16, i - 1) == g_array_index(tags, guint16, i - 2))
+            g_array_remove_index(tags, i - 1);
+    }
+    return g_steal_pointer(&tags);
+}
+
 ChangeOptions
 call_change(const Call *call)
 {

@@ -54,6 +54,9 @@ void call_detail_path(Call *call, const char *name,
                       const char *path); /* without “..” and doubled slashes */
 void call_detail_number(Call *call, const char *name, guint64 value);
 
+/* The tags of the portal groups at @paths, of guint16, ascending and each once; NULL: one is not there */
+GArray *call_find_portal_groups(const Call *call, const char *const *paths, GError **ret_error);
+
 /* What goes with every change */
 ChangeOptions call_change(const Call *call);
 

@@ -168,38 +168,18 @@ static const OptionTable create_backstore_options = {
 };
 /* clang-format on */
 
-static int
-compare_tags(gconstpointer a, gconstpointer b)
-{
-    return *(const guint16 *)a - *(const guint16 *)b;
-}
-
 static gboolean
 apply_portal_groups(const Call *call, TargetSpec *spec, GError **ret_error)
 {
     g_autofree const char **paths = NULL;
-    g_autoptr(GArray) tags = g_array_new(FALSE, FALSE, sizeof(guint16));
+    g_autoptr(GArray) tags = NULL;
 
     if (!options_get(&call->options, "portal-groups", "^a&o", &paths))
         return TRUE;
 
-    for (gsize i = 0; paths[i] != NULL; i++) {
-        const Key *key =
-            tree_find_key(call->context->tree, &portal_group_noun, paths[i], ret_error);
-        guint16 tag;
-
-        if (key == NULL)
-            return FALSE;
-
-        tag = (guint16)key->number;
-        g_array_append_val(tags, tag);
-    }
-
-    g_array_sort(tags, compare_tags);
-    for (guint i = tags->len; i > 1; i--) {
-        if (g_array_index(tags, guint16, i - 1) == g_array_index(tags, guint16, i - 2))
-            g_array_remove_index(tags, i - 1);
-    }
+    tags = call_find_portal_groups(call, paths, ret_error);
+    if (tags == NULL)
+        return FALSE;
 
     target_spec_set_groups(spec, (const guint16 *)(gconstpointer)tags->data, tags->len);
     return TRUE;

@@ -384,6 +384,50 @@ run_remove_portal_group(Call *call, gpointer object)
                                        (guint16)group->number, &change, call_on_done, call);
 }
 
+/* What SetPortalGroups was given. NULL without an error: every group. */
+static GArray *
+find_groups(const Call *call, GError **ret_error)
+{
+    g_autofree const char **paths = NULL;
+    gboolean every = FALSE;
+
+    g_variant_get(call->parameters, "(^a&o@a{sv})", &paths, NULL);
+    (void)options_get(&call->options, "every", "b", &every);
+    if (!every)
+        return call_find_portal_groups(call, paths, ret_error);
+    if (paths[0] != NULL)
+        g_set_error_literal(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
+                            "With the option every there are no groups to be named");
+    return NULL;
+}
+
+static gboolean
+check_groups(Call *call, gconstpointer object, GError **ret_error)
+{
+    g_autoptr(GError) error = NULL;
+    GArray *tags = find_groups(call, &error);
+
+    g_clear_pointer(&tags, g_array_unref);
+    if (error == NULL)
+        return TRUE;
+
+    g_propagate_error(ret_error, g_steal_pointer(&error));
+    return FALSE;
+}
+
+static void
+run_set_portal_groups(Call *call, gpointer object)
+{
+    const ModelTarget *target = object;
+    ChangeOptions change = call_change(call);
+    g_autoptr(GArray) tags = find_groups(call, NULL);
+
+    service_set_target_portal_groups(
+        call->context->service, target->spec->name,
+        tags != NULL ? (const guint16 *)(gconstpointer)tags->data : NULL,
+        tags != NULL ? tags->len : 0, tags == NULL, &change, call_on_done, call);
+}
+
 /* clang-format off */
 static const OptionTable add_lun_options = {
     .with_common = TRUE,
@@ -539,6 +583,12 @@ static const OptionRow redirect_rows[] = {
     { NULL,           NULL },
 };
 
+static const OptionRow portal_groups_rows[] = {
+    { "every", "b" },
+    { NULL,    NULL },
+};
+
+static const OptionTable portal_groups_options = { .rows = portal_groups_rows, .with_common = TRUE };
 static const OptionTable redirect_options = { .rows = redirect_rows, .with_common = TRUE };
 static const OptionTable disable_options = { .rows = disable_rows, .with_common = TRUE };
 static const OptionTable delete_options = { .rows = delete_rows, .with_common = TRUE };
@@ -557,6 +607,7 @@ static const MethodRow methods[] = {
     { "ListAcls",          &get_window_options, NULL,          acl_run_list },
     { "AddPortalGroup",    NULL,                check_group,   run_add_portal_group },
     { "RemovePortalGroup", NULL,                check_group,   run_remove_portal_group },
+    { "SetPortalGroups",   &portal_groups_options, check_groups, run_set_portal_groups },
     { "AddLun",            &add_lun_options,    check_add_lun, run_add_lun },
     { "ListLuns",          &get_window_options, NULL,          run_list_luns },
     { "Delete",            &delete_options,     NULL,          run_delete },

@@ -363,6 +363,46 @@ service_remove_target_portal_group(Service *service, const char *name, guint16 t
     operation_submit(operation, "RemoveTargetPortalGroup", name);
 }
 
+static gboolean
+check_new_groups(const Model *model, const TargetSpec *spec, GError **ret_error)
+{
+    guint n;
+    g_autofree guint16 *tags = target_spec_dup_groups(spec, &n);
+
+    for (guint i = 0; i < n; i++) {
+        if (model_find_portal_group(model, tags[i]) != NULL)
+            continue;
+        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
+                    "There is no portal group %u", tags[i]);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* The groups come as the value of PortalGroups= */
+static gboolean
+edit_groups(const Operation *operation, TargetSpec *spec, GError **ret_error)
+{
+    return schema_set_text(schema_find_key(SCHEMA_TARGET, "PortalGroups"), spec, operation->text,
+                           ret_error) &&
+           check_new_groups(operation->service->model, spec, ret_error);
+}
+
+void
+service_set_target_portal_groups(Service *service, const char *name, const guint16 *tags,
+                                 guint n_tags, gboolean every, const ChangeOptions *options,
+                                 ServiceDoneFn done, gpointer user_data)
+{
+    Operation *operation = change_target_new(service, name, options, edit_groups, done, user_data);
+    g_autoptr(GString) text = g_string_new(every ? "*" : NULL);
+
+    for (guint i = 0; i < n_tags; i++)
+        g_string_append_printf(text, "%s%u", i > 0 ? " " : "", tags[i]);
+    operation->text = g_string_free(g_steal_pointer(&text), FALSE);
+    operation_hold(operation, MODEL_PORTAL_GROUP, "*");
+    operation_submit(operation, "SetTargetPortalGroups", name);
+}
+
 /*
  * Creating and deleting
  */
@@ -380,22 +420,6 @@ check_new_lun(const Model *model, const LunSpec *lun, gboolean persist, GError *
     if (persist && !model_origin_is_persistent(backstore->origin)) {
         g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_INVALID_ARGUMENT,
                     "Backstore “%s” is gone when the service stops", lun->backstore);
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean
-check_new_groups(const Model *model, const TargetSpec *spec, GError **ret_error)
-{
-    guint n;
-    g_autofree guint16 *tags = target_spec_dup_groups(spec, &n);
-
-    for (guint i = 0; i < n; i++) {
-        if (model_find_portal_group(model, tags[i]) != NULL)
-            continue;
-        g_set_error(ret_error, LUNPORT_ERROR, LUNPORT_ERROR_NO_SUCH_OBJECT,
-                    "There is no portal group %u", tags[i]);
         return FALSE;
     }
     return TRUE;

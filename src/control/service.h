@@ -375,6 +375,11 @@ void service_remove_target_portal_group(Service *service, const char *name, guin
                                         const ChangeOptions *options, ServiceDoneFn done,
                                         gpointer user_data);
 
+/* All of them in one change; @every: also those to come, and none is named */
+void service_set_target_portal_groups(Service *service, const char *name, const guint16 *tags,
+                                      guint n_tags, gboolean every, const ChangeOptions *options,
+                                      ServiceDoneFn done, gpointer user_data);
+
 /**
  * service_set_access_state() - what initiators are told of the paths through a portal group
  * @tag: one of the target's groups, else NO_SUCH_OBJECT

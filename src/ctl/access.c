@@ -65,13 +65,18 @@ access_verb_close(Ctl *ctl, GError **ret_error)
     return set_mode(ctl, "closed", ret_error);
 }
 
-/* "0:3,1:5:ro" as a(qqb), floating; "all" as an empty one */
+/* "0:3,1:5:ro" as a(qqb), floating; "all" as an empty one, which nothing else is: a variable of a script that
+ * is not set must not show all */
 static GVariant *
 parse_luns(const char *text, GError **ret_error)
 {
     g_auto(GStrv) words = g_strsplit(strcmp(text, "all") == 0 ? "" : text, ",", -1);
     g_auto(GVariantBuilder) builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(qqb)"));
 
+    if (text[0] == '\0') {
+        (void)fail(ret_error, text, "LUN[:TARGETLUN][:ro] or all");
+        return NULL;
+    }
     for (guint i = 0; words[i] != NULL; i++) {
         g_auto(GStrv) parts = g_strsplit(words[i], ":", -1);
         guint n = g_strv_length(parts);
@@ -94,19 +99,23 @@ parse_luns(const char *text, GError **ret_error)
 static gboolean
 add_portal_groups(GVariantDict *dict, const char *text, GError **ret_error)
 {
-    g_auto(GStrv) words = g_strsplit(text, ",", -1);
-    g_auto(GVariantBuilder) builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE_OBJECT_PATH_ARRAY);
+    GVariant *groups = verbs_parse_portal_groups(text, ret_error);
 
-    for (guint i = 0; words[i] != NULL; i++) {
-        g_autofree char *path = NULL;
-        guint64 tag;
+    if (groups != NULL)
+        g_variant_dict_insert_value(dict, "portal-groups", groups);
+    return groups != NULL;
+}
 
-        if (!g_ascii_string_to_unsigned(words[i], 10, 1, G_MAXUINT16, &tag, NULL))
-            return fail(ret_error, words[i], "a target portal group tag");
-        path = g_strdup_printf("/org/lunport1/portal_groups/%u", (guint)tag);
-        g_variant_builder_add(&builder, "o", path);
-    }
-    g_variant_dict_insert_value(dict, "portal-groups", g_variant_builder_end(&builder));
+/* Without the option it is everywhere, so an empty one is none */
+static gboolean
+add_networks(GVariantDict *dict, const char *text, GError **ret_error)
+{
+    g_auto(GStrv) networks = g_strsplit(text, ",", -1);
+
+    if (text[0] == '\0')
+        return fail(ret_error, text, "a network: write it as 192.0.2.0/24 or 2001:db8::/32");
+
+    g_variant_dict_insert(dict, "networks", "^as", networks);
     return TRUE;
 }
 
@@ -130,11 +139,8 @@ add_place(Ctl *ctl, GVariantDict *dict, GError **ret_error)
                             "Name an initiator (* is everyone), or a group with --group=");
         return FALSE;
     }
-    if (g_variant_lookup(ctl->options, "from", "&s", &text)) {
-        g_auto(GStrv) networks = g_strsplit(text, ",", -1);
-
-        g_variant_dict_insert(dict, "networks", "^as", networks);
-    }
+    if (g_variant_lookup(ctl->options, "from", "&s", &text) && !add_networks(dict, text, ret_error))
+        return FALSE;
     for (gsize i = 0; i < G_N_ELEMENTS(flags); i++) {
         if (g_variant_lookup(ctl->options, flags[i], "b", &flag))
             g_variant_dict_insert(dict, flags[i], "b", flag);
@@ -272,7 +278,7 @@ access_verb_secret(Ctl *ctl, GError **ret_error)
         g_variant_dict_insert(&dict, "user", "s", user);
     if (removes)
         g_variant_dict_insert(&dict, "secret", "s", "");
-    else if (!secret_add(ctl, &dict, "user", TRUE, ret_error))
+    else if (!secret_add(ctl, &dict, "user", !secret_has_mutual(ctl), ret_error))
         return FALSE;
     return call_rule(
         ctl, "SetSecret",
@@ -337,15 +343,23 @@ show_luns(GVariant *row)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-/* What else the columns show of a rule */
+/* What else the columns show of a rule; one that denies neither shows units nor asks for a proof */
 static GVariant *
 complete_row(GVariant *row, const char *target)
 {
     g_autofree char *who = access_rule_name(row);
-    g_autofree char *luns = show_luns(row);
+    g_autofree char *luns = NULL;
+    const char *action = "";
     GVariantDict dict;
 
     g_variant_dict_init(&dict, row);
+    (void)g_variant_lookup(row, "Action", "&s", &action);
+    if (strcmp(action, "deny") == 0) {
+        luns = g_strdup("");
+        g_variant_dict_insert(&dict, "AuthenticationMethod", "s", "");
+    } else {
+        luns = show_luns(row);
+    }
     g_variant_dict_insert(&dict, "Target", "s", target);
     g_variant_dict_insert(&dict, "Who", "s", who);
     g_variant_dict_insert(&dict, "Luns", "s", luns);

@@ -80,6 +80,12 @@ call_place(Ctl *ctl, const char *method, const char *discovery_method, GVariant 
     return reply != NULL;
 }
 
+static const char *
+accounts_key(const Place *place)
+{
+    return place->is_discovery ? "DiscoveryAccounts" : "ChapAccounts";
+}
+
 static void
 add_persist(Ctl *ctl, GVariantDict *dict)
 {
@@ -89,13 +95,42 @@ add_persist(Ctl *ctl, GVariantDict *dict)
         g_variant_dict_insert(dict, "persist", "b", persist);
 }
 
+/* FALSE without an error: there is no such account */
+static gboolean
+has_account(Ctl *ctl, const char *user, GError **ret_error)
+{
+    g_auto(Place) place = { 0 };
+    g_autoptr(GVariant) object = NULL;
+    g_autoptr(GVariantIter) iter = NULL;
+    const char *known;
+
+    if (!find_place(ctl, &place, ret_error))
+        return FALSE;
+    object = client_get_all(&ctl->client, place.path, place.interface, ret_error);
+    if (object == NULL || !g_variant_lookup(object, accounts_key(&place), "a(ss)", &iter))
+        return FALSE;
+
+    while (g_variant_iter_next(iter, "(&s&s)", &known, NULL)) {
+        if (strcmp(known, user) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A new account needs a secret of the initiator, of one that is there it may stay as it is */
 gboolean
 account_verb_set(Ctl *ctl, GError **ret_error)
 {
     g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+    g_autoptr(GError) error = NULL;
+    gboolean keeps = secret_has_mutual(ctl) && has_account(ctl, ctl->argv[1], &error);
 
+    if (error != NULL) {
+        g_propagate_error(ret_error, g_steal_pointer(&error));
+        return FALSE;
+    }
     add_persist(ctl, &dict);
-    return secret_add(ctl, &dict, "user", TRUE, ret_error) &&
+    return secret_add(ctl, &dict, "user", !keeps, ret_error) &&
            call_place(ctl, "SetAccount", "SetDiscoveryAccount", g_variant_dict_end(&dict),
                       ret_error);
 }
@@ -121,13 +156,12 @@ add_accounts(Ctl *ctl, GVariantBuilder *rows, const Place *place, const char *wh
 {
     g_autoptr(GVariant) object =
         client_get_all(&ctl->client, place->path, place->interface, ret_error);
-    const char *key = place->is_discovery ? "DiscoveryAccounts" : "ChapAccounts";
     g_autoptr(GVariantIter) iter = NULL;
     const char *user, *mutual_user;
 
     if (object == NULL)
         return FALSE;
-    if (!g_variant_lookup(object, key, "a(ss)", &iter))
+    if (!g_variant_lookup(object, accounts_key(place), "a(ss)", &iter))
         return TRUE;
 
     while (g_variant_iter_next(iter, "(&s&s)", &user, &mutual_user)) {

@@ -38,7 +38,8 @@ set_authentication(Ctl *ctl, const char *path, const char *interface, const char
     word = method_word(word);
     if (g_variant_lookup(ctl->options, "persist", "b", &persist))
         g_variant_dict_insert(&dict, "persist", "b", persist);
-    if (!secret_add(ctl, &dict, "user", strcmp(word, "CHAP") == 0, ret_error))
+    if (!secret_add(ctl, &dict, "user", strcmp(word, "CHAP") == 0 && !secret_has_mutual(ctl),
+                    ret_error))
         return FALSE;
 
     reply = client_call(

@@ -22,6 +22,19 @@ static const Column columns[] = {
     { "State", "STATE", SHOW_PLAIN },
     { "Origin", "ORIGIN", SHOW_PLAIN },
     { "ConnectionCount", "CONNECTIONS", SHOW_PLAIN },
+    { "AnnounceAddress", "ANNOUNCED AS", SHOW_PLAIN },
+};
+
+static const Column show_columns[] = {
+    { "Address", "Address", SHOW_PLAIN },
+    { "Port", "Port", SHOW_PLAIN },
+    { "Interface", "Interface", SHOW_PLAIN },
+    { "AnnounceAddress", "Announced as", SHOW_PLAIN },
+    { "Tag", "Portal group", SHOW_PLAIN },
+    { "State", "State", SHOW_PLAIN },
+    { "LastError", "Problem", SHOW_ERROR },
+    { "Origin", "Origin", SHOW_PLAIN },
+    { "ConnectionCount", "Connections", SHOW_PLAIN },
 };
 /* clang-format on */
 
@@ -37,7 +50,13 @@ parse_portal(const char *text, char *host, gsize size, guint16 *ret_port, GError
     else
         address_format_host(&address, host, size);
     *ret_port = address_port(&address);
-    return TRUE;
+    if (*ret_port != 0)
+        return TRUE;
+
+    /* On the bus it is the default, here it was written, and means another one everywhere else */
+    g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "“%s” is not a portal: its port is 0", text);
+    return FALSE;
 }
 
 static gboolean
@@ -135,44 +154,116 @@ portal_verb_add(Ctl *ctl, GError **ret_error)
     return FALSE;
 }
 
-gboolean
-portal_verb_list(Ctl *ctl, GError **ret_error)
+/* What the list does not have of a portal; one that has gone meanwhile is shown without */
+static GVariant *
+complete_row(Ctl *ctl, GVariant *row)
 {
-    GVariant *rows = verbs_list_rows(ctl, "ListPortals", ret_error);
+    g_autoptr(GVariant) object = NULL;
+    const char *path = "";
+    const char *announced = "";
+    GVariantDict dict;
 
-    if (rows == NULL)
-        return FALSE;
-    output_rows(&ctl->output, columns, G_N_ELEMENTS(columns), rows, "portals");
-    return TRUE;
+    (void)g_variant_lookup(row, "Path", "&o", &path);
+    object = client_get_all(&ctl->client, path, "Portal", NULL);
+    if (object != NULL)
+        (void)g_variant_lookup(object, "AnnounceAddress", "&s", &announced);
+    g_variant_dict_init(&dict, row);
+    g_variant_dict_insert(&dict, "AnnounceAddress", "s", announced);
+    return g_variant_dict_end(&dict);
 }
 
 gboolean
-portal_verb_remove(Ctl *ctl, GError **ret_error)
+portal_verb_list(Ctl *ctl, GError **ret_error)
+{
+    g_auto(GVariantBuilder) builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("aa{sv}"));
+    g_autoptr(GVariant) rows = verbs_list_rows(ctl, "ListPortals", ret_error);
+
+    if (rows == NULL)
+        return FALSE;
+    (void)g_variant_ref_sink(rows);
+    for (gsize i = 0; i < g_variant_n_children(rows); i++) {
+        g_autoptr(GVariant) row = g_variant_get_child_value(rows, i);
+
+        g_variant_builder_add_value(&builder, complete_row(ctl, row));
+    }
+    output_rows(&ctl->output, columns, G_N_ELEMENTS(columns), g_variant_builder_end(&builder),
+                "portals");
+    return TRUE;
+}
+
+/* The path of the portal that the first argument names, or NULL with an error; its group's tag too */
+static char *
+find_portal(Ctl *ctl, guint16 *ret_tag, GError **ret_error)
 {
     char host[ADDRESS_TEXT_MAX];
     guint16 port;
     g_autoptr(GVariant) list = NULL;
 
     if (!parse_portal(ctl->argv[0], host, sizeof(host), &port, ret_error))
-        return FALSE;
+        return NULL;
     list = verbs_list(ctl, "ListPortals", ret_error);
     for (gsize i = 0; list != NULL && i < g_variant_n_children(list); i++) {
         const char *path, *address;
         guint16 row_port;
 
-        g_variant_get_child(list, i, "(&oq&sq&s&s&su)", &path, NULL, &address, &row_port, NULL,
+        g_variant_get_child(list, i, "(&oq&sq&s&s&su)", &path, ret_tag, &address, &row_port, NULL,
                             NULL, NULL, NULL);
-        if (row_port != port || strcmp(address, host) != 0)
-            continue;
-        return client_change(&ctl->client, path, "Portal", "Delete",
-                             g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)),
-                             ret_error);
+        if (row_port == port && strcmp(address, host) == 0)
+            return g_strdup(path);
     }
 
     if (list != NULL)
         g_set_error(ret_error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_OBJECT, "No portal “%s”",
                     ctl->argv[0]);
-    return FALSE;
+    return NULL;
+}
+
+gboolean
+portal_verb_show(Ctl *ctl, GError **ret_error)
+{
+    guint16 tag = 0;
+    g_autofree char *path = find_portal(ctl, &tag, ret_error);
+    g_autoptr(GVariant) object = NULL;
+    GVariantDict dict;
+
+    if (path == NULL)
+        return FALSE;
+    object = client_get_all(&ctl->client, path, "Portal", ret_error);
+    if (object == NULL)
+        return FALSE;
+    g_variant_dict_init(&dict, object);
+    g_variant_dict_insert(&dict, "Tag", "q", tag);
+    output_object(&ctl->output, show_columns, G_N_ELEMENTS(show_columns),
+                  g_variant_dict_end(&dict));
+    return TRUE;
+}
+
+static gboolean
+call_portal(Ctl *ctl, const char *method, GError **ret_error)
+{
+    guint16 tag;
+    g_autofree char *path = find_portal(ctl, &tag, ret_error);
+
+    return client_change(&ctl->client, path, "Portal", method,
+                         g_variant_new("(@a{sv})", client_options(&ctl->client, NULL)), ret_error);
+}
+
+gboolean
+portal_verb_pause(Ctl *ctl, GError **ret_error)
+{
+    return call_portal(ctl, "Pause", ret_error);
+}
+
+gboolean
+portal_verb_resume(Ctl *ctl, GError **ret_error)
+{
+    return call_portal(ctl, "Resume", ret_error);
+}
+
+gboolean
+portal_verb_remove(Ctl *ctl, GError **ret_error)
+{
+    return call_portal(ctl, "Delete", ret_error);
 }
 
 gboolean

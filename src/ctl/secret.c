@@ -160,6 +160,16 @@ add_secret(Ctl *ctl, GVariantDict *dict, const char *key, const char *fd_key, co
 }
 
 gboolean
+secret_has_mutual(const Ctl *ctl)
+{
+    const char *user;
+    guint32 fd;
+
+    return g_variant_lookup(ctl->options, "mutual-user", "&s", &user) ||
+           g_variant_lookup(ctl->options, "mutual-secret-fd", "u", &fd);
+}
+
+gboolean
 secret_add(Ctl *ctl, GVariantDict *dict, const char *user_key, gboolean wants_secret,
            GError **ret_error)
 {
@@ -176,7 +186,7 @@ secret_add(Ctl *ctl, GVariantDict *dict, const char *user_key, gboolean wants_se
     if ((wants_secret || has_user || g_variant_lookup(ctl->options, "secret-fd", "u", &fd)) &&
         !add_secret(ctl, dict, "secret", "secret-fd", "CHAP secret of the initiator", ret_error))
         return FALSE;
-    if (has_mutual || g_variant_lookup(ctl->options, "mutual-secret-fd", "u", &fd))
+    if (secret_has_mutual(ctl))
         return add_secret(ctl, dict, "mutual-secret", "mutual-secret-fd",
                           "CHAP secret of the target", ret_error);
     return TRUE;

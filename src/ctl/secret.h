@@ -19,6 +19,9 @@
             "the same for the secret of the target"                                                \
     }
 
+/* The options speak of the target's proof; then what is not given of the initiator's stays */
+gboolean secret_has_mutual(const Ctl *ctl);
+
 /**
  * secret_add() - put the account that the options speak of into @dict
  * @user_key: of the option that has the user, also in @dict

@@ -54,10 +54,42 @@ call_target(Ctl *ctl, const char *method, GVariant *arguments, GError **ret_erro
 gboolean
 target_verb_create(Ctl *ctl, GError **ret_error)
 {
-    return client_change(
-        &ctl->client, MANAGER_PATH, "Manager", "CreateTarget",
-        g_variant_new("(s@a{sv})", ctl->argv[0], client_options(&ctl->client, ctl->options)),
-        ret_error);
+    GVariantDict dict;
+    const char *text;
+
+    g_variant_dict_init(&dict, ctl->options);
+    if (g_variant_lookup(ctl->options, "portal-groups", "&s", &text)) {
+        GVariant *groups = verbs_parse_portal_groups(text, ret_error);
+
+        if (groups == NULL) {
+            g_variant_dict_clear(&dict);
+            return FALSE;
+        }
+        g_variant_dict_insert_value(&dict, "portal-groups", groups);
+    }
+    return client_change(&ctl->client, MANAGER_PATH, "Manager", "CreateTarget",
+                         g_variant_new("(s@a{sv})", ctl->argv[0],
+                                       client_options(&ctl->client, g_variant_dict_end(&dict))),
+                         ret_error);
+}
+
+gboolean
+target_verb_portal_groups(Ctl *ctl, GError **ret_error)
+{
+    gboolean every = strcmp(ctl->argv[1], "all") == 0;
+    GVariant *groups =
+        every ? g_variant_new("ao", NULL) : verbs_parse_portal_groups(ctl->argv[1], ret_error);
+    GVariantDict dict;
+
+    if (groups == NULL)
+        return FALSE;
+    g_variant_dict_init(&dict, ctl->options);
+    if (every)
+        g_variant_dict_insert(&dict, "every", "b", TRUE);
+    return call_target(ctl, "SetPortalGroups",
+                       g_variant_new("(@ao@a{sv})", groups,
+                                     client_options(&ctl->client, g_variant_dict_end(&dict))),
+                       ret_error);
 }
 
 gboolean

@@ -74,6 +74,7 @@ static const VerbOption backstore_fault_options[] = {
 static const VerbOption target_create_options[] = {
     { "alias", "alias", OPTION_STRING, "a description initiators may show" },
     { "enable", "enabled", OPTION_FLAG, "let initiators log in at once" },
+    { "portal-group", "portal-groups", OPTION_STRING, "only through these portal groups, several with commas" },
     { "runtime", "persist", OPTION_FLAG_NOT, "forget it when the service stops" },
     { 0 },
 };
@@ -247,6 +248,7 @@ static const Verb verbs[] = {
     { "target", "enable", "IQN", 1, 1, NULL, target_verb_enable, "Let initiators log in" },
     { "target", "disable", "IQN", 1, 1, target_disable_options, target_verb_disable, "Refuse logins" },
     { "target", "redirect", "IQN [ADDR[:PORT]]", 1, 2, target_redirect_options, target_verb_redirect, "Send initiators that log in to another address" },
+    { "target", "portal-groups", "IQN TAG,…|all", 2, 2, runtime_options, target_verb_portal_groups, "Set through which portal groups a target is reached" },
     { "target", "set", "IQN KEY=VALUE…", 2, -1, NULL, target_verb_set, "Set what is offered to new sessions, or the alias" },
     { "target", "auth", "IQN chap|none", 2, 2, auth_options, target_verb_auth, "Ask initiators for a proof where no rule says otherwise" },
     { "target", "delete", "IQN", 1, 1, force_options, target_verb_delete, "Delete a target and its logical units" },
@@ -282,6 +284,9 @@ static const Verb verbs[] = {
     { "chap", "algorithms", "ALGORITHM…", 1, -1, runtime_options, chap_verb_algorithms, "Set which algorithms of CHAP are taken" },
     { "portal", "add", "ADDR[:PORT]", 1, 1, portal_add_options, portal_verb_add, "Listen on an address" },
     { "portal", "list", "", 0, 0, NULL, portal_verb_list, "List portals" },
+    { "portal", "show", "ADDR[:PORT]", 1, 1, NULL, portal_verb_show, "Show one portal" },
+    { "portal", "pause", "ADDR[:PORT]", 1, 1, NULL, portal_verb_pause, "Let new connections wait" },
+    { "portal", "resume", "ADDR[:PORT]", 1, 1, NULL, portal_verb_resume, "Take new connections again" },
     { "portal", "remove", "ADDR[:PORT]", 1, 1, NULL, portal_verb_remove, "Stop listening on an address" },
     { "portal", "alua", "IQN GROUP STATE", 3, 3, portal_alua_options, portal_verb_alua, "Set the access state of a target through a portal group" },
     { "isns", "set", "HOST[:PORT]|off", 1, 1, isns_set_options, isns_verb_set, "Register targets with an iSNS server, or with none" },
@@ -357,6 +362,30 @@ verbs_parse_time(const char *text, guint64 *ret_usec, GError **ret_error)
     g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                 "“%s” is not a time, such as 200ms or 5s", text);
     return FALSE;
+}
+
+GVariant *
+verbs_parse_portal_groups(const char *text, GError **ret_error)
+{
+    g_auto(GStrv) words = g_strsplit(text, ",", -1);
+    g_auto(GVariantBuilder) builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE_OBJECT_PATH_ARRAY);
+    guint i = 0;
+
+    do {
+        g_autofree char *path = NULL;
+        guint64 tag;
+
+        if (words[i] == NULL ||
+            !g_ascii_string_to_unsigned(words[i], 10, 1, G_MAXUINT16, &tag, NULL)) {
+            g_set_error(ret_error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "“%s” is not a target portal group tag",
+                        words[i] != NULL ? words[i] : text);
+            return NULL;
+        }
+        path = g_strdup_printf("/org/lunport1/portal_groups/%u", (guint)tag);
+        g_variant_builder_add(&builder, "o", path);
+    } while (words[++i] != NULL);
+    return g_variant_builder_end(&builder);
 }
 
 static GVariant *

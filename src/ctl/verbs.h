@@ -79,6 +79,7 @@ gboolean target_verb_create(Ctl *ctl, GError **ret_error);
 gboolean target_verb_delete(Ctl *ctl, GError **ret_error);
 gboolean target_verb_disable(Ctl *ctl, GError **ret_error);
 gboolean target_verb_enable(Ctl *ctl, GError **ret_error);
+gboolean target_verb_portal_groups(Ctl *ctl, GError **ret_error);
 gboolean target_verb_redirect(Ctl *ctl, GError **ret_error);
 gboolean target_verb_list(Ctl *ctl, GError **ret_error);
 gboolean target_verb_set(Ctl *ctl, GError **ret_error);
@@ -116,6 +117,9 @@ gboolean lun_verb_clear_reservations(Ctl *ctl, GError **ret_error);
 gboolean lun_verb_reset(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_add(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_list(Ctl *ctl, GError **ret_error);
+gboolean portal_verb_show(Ctl *ctl, GError **ret_error);
+gboolean portal_verb_pause(Ctl *ctl, GError **ret_error);
+gboolean portal_verb_resume(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_alua(Ctl *ctl, GError **ret_error);
 gboolean portal_verb_remove(Ctl *ctl, GError **ret_error);
 gboolean isns_verb_set(Ctl *ctl, GError **ret_error);
@@ -134,6 +138,9 @@ gboolean stats_verb(Ctl *ctl, GError **ret_error);
 gboolean export_verb(Ctl *ctl, GError **ret_error);
 
 /* Shared by verbs */
+
+/* "1,7": the paths of these portal groups as ao, floating; NULL with an error, also for no tag at all */
+GVariant *verbs_parse_portal_groups(const char *text, GError **ret_error);
 
 /* "200ms", "5s", "2min", or seconds */
 gboolean verbs_parse_time(const char *text, guint64 *ret_usec, GError **ret_error);

@@ -287,6 +287,10 @@ acl_check_algorithms(const char *text, GError **ret_error)
         if (!acl_words_contain(SETTINGS_ALGORITHM_ALL, words[i]))
             return fail(ret_error, words[i],
                         "an algorithm of CHAP: SHA3-256, SHA-256, SHA1 or MD5");
+        for (guint j = 0; j < i; j++) {
+            if (strcmp(words[i], words[j]) == 0)
+                return fail(ret_error, text, "a list of algorithms: one is there more than once");
+        }
     }
     return TRUE;
 }

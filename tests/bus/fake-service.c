@@ -554,6 +554,15 @@ service_remove_target_portal_group(Service *service, const char *name, guint16 t
 }
 
 void
+service_set_target_portal_groups(Service *service, const char *name, const guint16 *tags,
+                                 guint n_tags, gboolean every, const ChangeOptions *options,
+                                 ServiceDoneFn done, gpointer data)
+{
+    (void)begin(service, "set_target_portal_groups", name, every ? G_MAXUINT : n_tags, options,
+                done, data);
+}
+
+void
 service_add_lun(Service *service, const char *target_name, const char *backstore_name,
                 gint32 number, gboolean read_only, const ChangeOptions *options, ServiceDoneFn done,
                 gpointer data)

@@ -701,6 +701,40 @@ test_portal_groups_of_a_target(Fixture *fixture, gconstpointer data)
           g_variant_new("(o@a{sv})", TARGET, no_options()), "NoSuchObject");
 }
 
+/* All at once, and every group again, also one that is made later */
+static void
+test_portal_groups_at_once(Fixture *fixture, gconstpointer data)
+{
+    static const char *const groups = "[objectpath '" GROUP "', '" GROUP "']";
+
+    makes(fixture, MANAGER, "Manager.CreateTarget",
+          g_variant_new("(s@a{sv})", TARGET_NAME, no_options()), TARGET);
+    call(fixture, TARGET, "Target.SetPortalGroups",
+         g_variant_new("(@ao@a{sv})", g_variant_new_parsed("@ao []"), no_options()));
+    assert_printed(fixture, TARGET, "Target.PortalGroups", "@ao []");
+    fails(fixture, TARGET, "Target.SetPortalGroups",
+          g_variant_new("(@ao@a{sv})", g_variant_new_parsed(groups), no_options()), "NoSuchObject");
+
+    makes(fixture, MANAGER, "Manager.CreatePortalGroup",
+          g_variant_new("(q@a{sv})", 7, no_options()), GROUP);
+    call(fixture, TARGET, "Target.SetPortalGroups",
+         g_variant_new("(@ao@a{sv})", g_variant_new_parsed(groups), no_options()));
+    assert_printed(fixture, TARGET, "Target.PortalGroups", "[objectpath '" GROUP "']");
+    fails(fixture, GROUP, "PortalGroup.Delete", only_options(), "InUse");
+
+    fails(fixture, TARGET, "Target.SetPortalGroups",
+          g_variant_new("(@ao@a{sv})", g_variant_new_parsed(groups),
+                        one_option("every", g_variant_new_boolean(TRUE))),
+          "InvalidArgument");
+    call(fixture, TARGET, "Target.SetPortalGroups",
+         g_variant_new("(@ao@a{sv})", g_variant_new_parsed("@ao []"),
+                       one_option("every", g_variant_new_boolean(TRUE))));
+    call(fixture, GROUP, "PortalGroup.Delete", only_options());
+    makes(fixture, MANAGER, "Manager.CreatePortalGroup",
+          g_variant_new("(q@a{sv})", 7, no_options()), GROUP);
+    assert_printed(fixture, GROUP, "PortalGroup.Targets", "[objectpath '" TARGET "']");
+}
+
 static void
 set_alua(Fixture *fixture, const char *state, gboolean preferred)
 {
@@ -1256,6 +1290,7 @@ main(int argc, char **argv)
     ADD("read-only-lun", test_read_only_lun);
     ADD("portals", test_portals);
     ADD("portal-groups-of-a-target", test_portal_groups_of_a_target);
+    ADD("portal-groups-at-once", test_portal_groups_at_once);
     ADD("alua-states", test_alua_states);
     ADD("lists", test_lists);
     ADD("session", test_session);

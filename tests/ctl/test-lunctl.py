@@ -39,7 +39,7 @@ class Initiator:
     """One session with one connection; it never sends a command."""
 
     def __init__(self, port, target, name=INITIATOR, isid=1):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=rig.PATIENCE)
         keys = [f"InitiatorName={name}", "SessionType=Normal", f"TargetName={target}"]
         text = "".join(key + "\0" for key in keys).encode()
         # Immediate login request, from operational negotiation to the full feature phase
@@ -84,7 +84,7 @@ class Service(rig.Daemon):
         self.verbs.add(" ".join(words[:2]))
         self.verbs.add(words[0] if words else "")
         result = subprocess.run([*prefix, self.lunctl, f"--bus={bus or self.address}", *words],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=rig.PATIENCE,
                                 stderr=subprocess.PIPE, check=False,
                                 env={**os.environ, "LC_ALL": "C.UTF-8"})
         return result.returncode, result.stdout.decode(), result.stderr.decode()
@@ -137,6 +137,10 @@ class Service(rig.Daemon):
         self.verbs.add(" ".join(words[:2]))
         assert self.everything() == before, f"{words} changed something"
 
+    def nobody_is_left(self):
+        """Who has dropped its connection is logged out when the service has seen that."""
+        rig.wait_until(lambda: not self.json("session", "list"), "the end of the sessions")
+
     def end(self):
         self._end(self.process)
         equal(self.process.returncode, 0)
@@ -179,7 +183,7 @@ def check_help(service):
 
 def check_environment(service):
     """LUNPORT_BUS is --bus=."""
-    result = subprocess.run([service.lunctl, "target", "list", "--no-legend"], timeout=60,
+    result = subprocess.run([service.lunctl, "target", "list", "--no-legend"], timeout=rig.PATIENCE,
                             stdout=subprocess.PIPE, check=True,
                             env={**os.environ, "LUNPORT_BUS": service.address})
     equal(result.stdout, b"")
@@ -376,6 +380,8 @@ def check_target_refusals(service):
 
 
 def check_target_set(service):
+    # Initiator does not answer when it is asked whether it is there
+    service.quiet("target", "set", IQN, "NopInterval=0")
     service.unchanged("target", "set", IQN, "MaxBurstLength=256K", "alias=Another")
     service.quiet("target", "set", IQN, "MaxBurstLength=256K", "FirstBurstLength=65536",
                   "ImmediateData=no", "HeaderDigest=None,CRC32C", "alias=Another = one")
@@ -455,17 +461,19 @@ def check_access(service):
         service.bad(NOT_FOUND, IQN + "-none", "access", verb, IQN + "-none")
 
 
-def with_secret(service, text, *words):
-    """lunctl with a secret on a descriptor, and no output."""
+def with_secret(service, text, *words, option="--secret-fd", status=OK, output=""):
+    """lunctl with a secret on a descriptor, without a terminal that it could ask on."""
     reader, writer = os.pipe()
     os.write(writer, text.encode() + b"\n")
     os.close(writer)
     service.verbs.add(" ".join(words[:2]))
-    result = subprocess.run([service.lunctl, f"--bus={service.address}", *words, f"--secret-fd={reader}"],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
-                            stderr=subprocess.STDOUT, check=False, pass_fds=[reader])
+    result = subprocess.run([service.lunctl, f"--bus={service.address}", *words, f"{option}={reader}"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=rig.PATIENCE,
+                            stderr=subprocess.STDOUT, check=False, pass_fds=[reader],
+                            start_new_session=True)
     os.close(reader)
-    equal((result.returncode, result.stdout.decode()), (OK, ""))
+    found = result.stdout.decode()
+    equal((result.returncode, found if output == "" else output in found), (status, "" if output == "" else True))
 
 
 def rules_of(service, key):
@@ -481,10 +489,17 @@ def check_access_rules(service):
     service.bad(FAILED, "already", "access", "allow", IQN, host)
     service.bad(USAGE, "is not LUN", "access", "allow", IQN, other, "--lun-map=x")
     service.bad(USAGE, "Name an initiator", "access", "allow", IQN)
+    # A variable of a script that is not set must not make a rule for everywhere and everything
+    service.bad(USAGE, "is not a network", "access", "allow", IQN, other, "--from=")
+    service.bad(USAGE, "is not a network", "access", "deny", IQN, other, "--from=")
+    service.bad(USAGE, "is not a target portal group tag", "access", "allow", IQN, other, "--portal-group=")
+    service.bad(USAGE, "is not LUN", "access", "allow", IQN, other, "--lun-map=")
+    service.bad(USAGE, "is not LUN", "access", "luns", IQN, host, "")
     service.quiet("access", "deny", IQN, other, "--terminate")
     equal(rules_of(service, "Who"), [host, other, "(others)"])
     equal(rules_of(service, "Action"), ["allow", "deny", "deny"])
-    equal(rules_of(service, "Luns")[0], "3:0:ro read-only")
+    equal(rules_of(service, "Luns"), ["3:0:ro read-only", "", ""])
+    equal(rules_of(service, "AuthenticationMethod"), ["Target", "", "None"])
     service.quiet("access", "writable", IQN, host)
     service.quiet("access", "luns", IQN, host, "all")
     equal(rules_of(service, "Luns")[0], "all")
@@ -527,7 +542,26 @@ def check_authentication(service):
     service.quiet("chap", "algorithms", "SHA-256", "SHA1")
     equal(service.json("discovery", "show")["ChapAlgorithms"], ["SHA-256", "SHA1"])
     service.bad(FAILED, "ROT13", "chap", "algorithms", "ROT13")
+    service.bad(FAILED, "more than once", "chap", "algorithms", "SHA1", "SHA1")
     service.quiet("chap", "algorithms", "SHA3-256", "SHA-256", "SHA1", "MD5")
+
+
+def check_mutual(service):
+    """The proof of the target is set and changed without the secret of the initiator."""
+
+    def account():
+        return [(row["ChapUser"], row["MutualChapUser"]) for row in service.json("account", "list", IQN)]
+    with_secret(service, "the secret of all of them", "target", "auth", IQN, "chap", "--chap-user=all")
+    with_secret(service, "the proof of the target", "target", "auth", IQN, "chap", "--mutual-user=t",
+                option="--mutual-secret-fd")
+    equal(account(), [("all", "t")])
+    with_secret(service, "another one of the target", "account", "set", IQN, "all", "--mutual-user=u",
+                option="--mutual-secret-fd")
+    equal(account(), [("all", "u")])
+    # A new account has no secret that could stay
+    with_secret(service, "the proof of the target", "account", "set", IQN, "new", "--mutual-user=t",
+                option="--mutual-secret-fd", status=USAGE, output="no terminal")
+    service.quiet("target", "auth", IQN, "none")
 
 
 def check_accounts(service):
@@ -590,14 +624,28 @@ def check_portal(service):
     service.bad(FAILED, "", "portal", "add", f"127.0.0.1:{port}")
     service.unchanged("portal", "remove", f"127.0.0.1:{port}")
     service.quiet("portal", "remove", f"127.0.0.1:{port}")
-    assert not rig.answers(port)
+    rig.wait_until(lambda: not rig.answers(port), "the end of the portal")
     service.bad(NOT_FOUND, f"No portal “127.0.0.1:{port}”", "portal", "remove", f"127.0.0.1:{port}")
     service.bad(USAGE, "“here” is not an address", "portal", "add", "here")
+    service.bad(USAGE, "its port is 0", "portal", "add", "127.0.0.1:0")
     service.bad(USAGE, "“here” is not an address", "portal", "remove", "here")
     service.bad(USAGE, "--group", "portal", "add", f"127.0.0.1:{port}", "--group=70000")
     service.unchanged("portal", "add", f"127.0.0.1:{port}", "--group=9")
     service.bad(FAILED, "", "portal", "add", f"127.0.0.1:{service.port}", "--group=9")
-    service.quiet("portal", "add", f"127.0.0.1:{port}", "--group=9")
+    service.quiet("portal", "add", f"127.0.0.1:{port}", "--group=9", "--announce=192.0.2.7:4000")
+    equal([row["AnnounceAddress"] for row in service.json("portal", "list") if row["Port"] == port],
+          ["192.0.2.7:4000"])
+    shown = service.json("portal", "show", f"127.0.0.1:{port}")
+    equal((shown["Tag"], shown["AnnounceAddress"], shown["State"]), (9, "192.0.2.7:4000", "listening"))
+    assert "Announced as: 192.0.2.7:4000\n" in service.good("portal", "show", f"127.0.0.1:{port}")
+    service.unchanged("portal", "pause", f"127.0.0.1:{port}")
+    service.quiet("portal", "pause", f"127.0.0.1:{port}")
+    equal(service.json("portal", "show", f"127.0.0.1:{port}")["State"], "paused")
+    service.quiet("portal", "resume", f"127.0.0.1:{port}")
+    equal(service.json("portal", "show", f"127.0.0.1:{port}")["State"], "listening")
+    for verb in ("show", "pause", "resume"):
+        service.bad(NOT_FOUND, "No portal “192.0.2.9”", "portal", verb, "192.0.2.9")
+        service.bad(USAGE, "“here” is not an address", "portal", verb, "here")
     equal([row["Tag"] for row in service.json("portal", "list") if row["Port"] == port], [9])
     service.quiet("portal", "remove", f"127.0.0.1:{port}")
     service.bad(FAILED, "command line", "portal", "remove", f"127.0.0.1:{service.port}")
@@ -632,7 +680,7 @@ def check_sessions(service):
     equal([row["Tsih"] for row in service.json("session", "list")], [two.tsih])
     one.close()
     two.close()
-    rig.wait_until(lambda: not service.json("session", "list"), "the end of the session")
+    service.nobody_is_left()
 
 
 def check_sessions_in_the_way(service):
@@ -651,8 +699,39 @@ def check_sessions_in_the_way(service):
         service.quiet(*words)
         assert words[0] == "lun" or initiator.is_closed()
         initiator.close()
-        rig.wait_until(lambda: not service.json("session", "list"), "the end of the session")
+        service.nobody_is_left()
     equal(service.names("target"), [IQN])
+
+
+def check_target_portal_groups(service):
+    """Who comes through another portal group does not find the target."""
+    def reached():
+        initiator = Initiator(service.port, IQN)
+        initiator.close()
+        return initiator.status
+
+    port = rig.free_port()
+    service.quiet("portal", "add", f"127.0.0.1:{port}", "--group=9")
+    for words in ("", "0", "70000", "x", "9,", "9,x"):
+        service.bad(USAGE, "is not a target portal group tag", "target", "portal-groups", IQN, words)
+        service.bad(USAGE, "is not a target portal group tag", "target", "create", IQN + "-new", f"--portal-group={words}")
+    service.bad(NOT_FOUND, "portal_groups/77", "target", "portal-groups", IQN, "9,77")
+    service.bad(NOT_FOUND, "portal_groups/77", "target", "create", IQN + "-new", "--portal-group=77")
+    service.bad(NOT_FOUND, IQN + "-none", "target", "portal-groups", IQN + "-none", "9")
+    equal(reached(), b"\0\0")
+    service.unchanged("target", "portal-groups", IQN, "9")
+    service.quiet("target", "portal-groups", IQN, "9")
+    assert "Portal groups: 9\n" in service.good("target", "show", IQN)
+    equal(reached(), b"\2\3")
+    service.quiet("target", "portal-groups", IQN, "9,1", "--runtime")
+    equal(reached(), b"\0\0")
+    service.quiet("target", "portal-groups", IQN, "all")
+    service.quiet("target", "create", IQN + "-new", "--portal-group=9,1")
+    assert "Portal groups: 1, 9\n" in service.good("target", "show", IQN + "-new")
+    service.quiet("target", "delete", IQN + "-new")
+    service.quiet("portal", "remove", f"127.0.0.1:{port}")
+    equal(reached(), b"\0\0")
+    service.nobody_is_left()
 
 
 def check_redirect(service):
@@ -689,7 +768,7 @@ def check_jobs(service):
     service.unchanged("session", "logout", str(initiator.tsih))
     service.quiet("session", "logout", str(initiator.tsih), "--timeout=1s")
     assert initiator.is_closed()
-    equal(service.json("session", "list"), [])
+    service.nobody_is_left()
     initiator.close()
 
     initiator = Initiator(service.port, IQN)
@@ -721,18 +800,18 @@ def check_interrupt(service):
     """Ctrl-C cancels the job and says how it ended."""
     initiator = Initiator(service.port, IQN)
     with subprocess.Popen([service.lunctl, f"--bus={service.address}", "session", "logout",
-                           str(initiator.tsih)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           str(initiator.tsih), "--timeout=10min"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as waiting:
         rig.wait_until(lambda: "running" in [row["State"] for row in service.json("job", "list")],
                        "the job")
         # It may not wait yet: then it dies of the signal, and the job goes on
         waiting.send_signal(signal.SIGINT)
-        errors = waiting.communicate(timeout=60)[1].decode()
+        errors = waiting.communicate(timeout=rig.PATIENCE)[1].decode()
     if waiting.returncode != -signal.SIGINT:
         equal((waiting.returncode, errors), (FAILED, "lunctl: The job was canceled\n"))
         equal(len(service.json("session", "list")), 1)
     initiator.close()
-    rig.wait_until(lambda: not service.json("session", "list"), "the end of the session")
+    service.nobody_is_left()
 
 
 def check_status(service):
@@ -764,6 +843,7 @@ def check_stats(service):
     assert "COUNTER" in service.good("stats")
     service.bad(NOT_FOUND, IQN + "-none", "stats", IQN + "-none")
     initiator.close()
+    service.nobody_is_left()
 
 
 def complete(service, *words):
@@ -772,7 +852,7 @@ def complete(service, *words):
              'printf "%s\\n" "${COMPREPLY[@]}"'
     path = f"{os.path.dirname(service.lunctl)}:{os.environ['PATH']}"
     result = subprocess.run(["bash", "--norc", "-c", script, "bash", str(COMPLETION), "lunctl", *words],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=rig.PATIENCE,
                             stderr=subprocess.PIPE, check=True,
                             env={**os.environ, "LUNPORT_BUS": service.address, "PATH": path})
     equal(result.stderr, b"")
@@ -806,6 +886,7 @@ def check_completion(service):
     assert "--fix" in complete(service, "export", "x", "--"), complete(service, "export", "x", "--")
     (service.folder / "disks" / "taken.img").unlink()
     initiator.close()
+    service.nobody_is_left()
 
 
 def check_export(service):
@@ -845,6 +926,7 @@ def check_export_by_name(service):
 
 
 def check_export_undo(service):
+    service.nobody_is_left()
     before = service.everything()
     disk = service.folder / "disks" / "new.img"
     service.bad(FAILED, "already", "export", str(disk), "--size=1M", f"--target={IQN}")
@@ -969,7 +1051,7 @@ CHECKS = [check_usage, check_help, check_environment, check_backstore_create,
           check_backstore_resize, check_backstore_list,
           check_backstore_refusals,
           check_target, check_target_refusals, check_target_set, check_lun, check_lun_reservations, check_lun_refusals,
-          check_access, check_access_rules, check_groups, check_authentication, check_accounts, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_redirect, check_jobs, check_interrupt, check_status,
+          check_access, check_access_rules, check_groups, check_authentication, check_mutual, check_accounts, check_alua, check_portal, check_sessions, check_sessions_in_the_way, check_target_portal_groups, check_redirect, check_jobs, check_interrupt, check_status,
           check_stats, check_completion, check_export, check_export_by_name, check_export_undo, check_not_authorized,
           check_restart, check_problems, check_verify, check_delete, check_examples]
 

@@ -9,7 +9,13 @@
 
 #include "iscsi/chap.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <openssl/core_dispatch.h>
+#include <openssl/evp.h>
+#include <openssl/provider.h>
 
 #include "iscsi/login.h"
 
@@ -645,6 +651,92 @@ test_new_challenge_each_login(Fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(answer(fixture, "CHAP_C"), !=, first);
 }
 
+/*
+ * FIPS mode without a FIPS module: a provider that calls all digests of the default one approved, MD5
+ * included, so that what is left out is left out by us.
+ */
+
+typedef struct {
+    OSSL_PROVIDER *standard;
+    OSSL_ALGORITHM *digests;
+} Lenient;
+
+static const OSSL_ALGORITHM *
+lenient_query(void *context, int operation, int *ret_no_cache)
+{
+    *ret_no_cache = 0;
+    return operation == OSSL_OP_DIGEST ? ((Lenient *)context)->digests : NULL;
+}
+
+static void
+lenient_teardown(void *context)
+{
+    Lenient *lenient = context;
+
+    (void)OSSL_PROVIDER_unload(lenient->standard);
+    g_free(lenient->digests);
+    g_free(lenient);
+}
+
+static int
+lenient_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **ret_out,
+             void **ret_context)
+{
+    static const OSSL_DISPATCH functions[] = {
+        { OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))lenient_query },
+        { OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))lenient_teardown },
+        { 0, NULL },
+    };
+    Lenient *lenient = g_new0(Lenient, 1);
+    const OSSL_ALGORITHM *digests;
+    int no_cache;
+    gsize n = 0;
+
+    lenient->standard = OSSL_PROVIDER_load(NULL, "default");
+    g_assert_nonnull(lenient->standard);
+    digests = OSSL_PROVIDER_query_operation(lenient->standard, OSSL_OP_DIGEST, &no_cache);
+    while (digests[n].algorithm_names != NULL)
+        n++;
+    lenient->digests = g_new0(OSSL_ALGORITHM, n + 1);
+    for (gsize i = 0; i < n; i++) {
+        lenient->digests[i] = digests[i];
+        lenient->digests[i].property_definition = "provider=lenient,fips=yes";
+    }
+    *ret_out = functions;
+    *ret_context = lenient;
+    return 1;
+}
+
+static void
+test_fips(void)
+{
+    OSSL_PROVIDER *lenient;
+    ChapDigests *digests;
+    EVP_MD *md5;
+
+    /* All of the process is in that mode then */
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, 0);
+        g_test_trap_assert_passed();
+        return;
+    }
+
+    g_assert_cmpint(OSSL_PROVIDER_add_builtin(NULL, "lenient", lenient_init), ==, 1);
+    lenient = OSSL_PROVIDER_load(NULL, "lenient");
+    g_assert_nonnull(lenient);
+    g_assert_cmpint(EVP_default_properties_enable_fips(NULL, 1), ==, 1);
+    md5 = EVP_MD_fetch(NULL, "MD5", NULL);
+    g_assert_nonnull(md5);
+    EVP_MD_free(md5);
+
+    digests = chap_digests_new();
+    g_assert_cmphex(chap_digests_mask(digests), ==, 1u << CHAP_SHA3_256 | 1u << CHAP_SHA256);
+    chap_digests_free(digests);
+    (void)OSSL_PROVIDER_unload(lenient);
+    /* Without a look for leaks: libcrypto keeps something of providers of one another */
+    _exit(EXIT_SUCCESS);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -654,6 +746,7 @@ main(int argc, char **argv)
     ADD("digests", test_digests);
     g_test_add_func("/iscsi/chap/algorithm-names", test_algorithm_names);
     g_test_add_func("/iscsi/chap/random", test_random);
+    g_test_add_func("/iscsi/chap/fips", test_fips);
     ADD("one-way", test_one_way);
     ADD("mutual", test_mutual);
     ADD("mutual-is-believed", test_mutual_is_believed);
