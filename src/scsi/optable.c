@@ -348,13 +348,15 @@ find_field(const Operation *operation, guint byte, guint8 refused, guint16 *ret_
 {
     const guint8 *lenient = operation->lenient;
     guint8 unsupported = (guint8)~lenient[byte];
-    gint bit = g_bit_nth_msf(refused, -1);
+    guint bit = 7;
 
+    while (bit > 0 && (refused & 1U << bit) == 0)
+        bit--;
     if (operation->allowed[byte] == 0 && unsupported == 0)
         bit = 7;
     for (gsize i = 0; i < G_N_ELEMENTS(field_masks); i++) {
         if (field_masks[i] & 1U << bit && (unsupported & field_masks[i]) == field_masks[i]) {
-            bit = g_bit_nth_msf(field_masks[i], -1);
+            bit = (guint)g_bit_nth_msf(field_masks[i], -1);
             break;
         }
     }
