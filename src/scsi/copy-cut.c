@@ -36,8 +36,8 @@ static gboolean
 span_init(const CopyRun *run, guint index, guint64 offset, guint64 n_bytes, Span *span)
 {
     const CopyExtent *extent = &run->extents[index];
-    const NexusLun *from = copy_unit_find(run->nexus, copy_source_unit(run, extent));
-    const NexusLun *to = copy_unit_find(run->nexus, copy_destination_unit(run, extent));
+    const NexusLun *from = copy_unit_find(copy_source_unit(run, extent));
+    const NexusLun *to = copy_unit_find(copy_destination_unit(run, extent));
 
     if (from == NULL || to == NULL)
         return FALSE;

@@ -5,7 +5,8 @@
  * Copy engine
  *
  * The engine is an initiator inside: all that it does to a unit is a command
- * in the task set of that unit on the nexus that asked. These inner commands
+ * in the task set of that unit on the nexus that asked, or on its sibling where
+ * the unit is another target's (sibling.h). These inner commands
  * pass all gates but that of unit attentions, which stay for the initiator,
  * and task ordering, in which the copy has its place already. So everything
  * that holds for a READ or WRITE of this initiator, from LUN masking over
@@ -68,6 +69,7 @@ void
 copy_unit_init(CopyUnit *unit, const NexusLun *nexus_lun)
 {
     *unit = (CopyUnit){
+        .nexus = nexus_lun->nexus,
         .lun = nexus_lun->lun,
         .block_shift = (guint8)nexus_lun->lu->block_shift,
         .serial = nexus_lun->serial,
@@ -75,9 +77,9 @@ copy_unit_init(CopyUnit *unit, const NexusLun *nexus_lun)
 }
 
 NexusLun *
-copy_unit_find(const Nexus *nexus, const CopyUnit *unit)
+copy_unit_find(const CopyUnit *unit)
 {
-    NexusLun *nexus_lun = nexus_find_lun(nexus, unit->lun);
+    NexusLun *nexus_lun = nexus_find_lun(unit->nexus, unit->lun);
 
     if (nexus_lun == NULL || nexus_lun->serial != unit->serial ||
         nexus_lun->lu->not_ready != SENSE_NONE)
@@ -240,7 +242,7 @@ init_inner(CopyLane *lane, ScsiCommand *inner, const ScsiTransport *transport, c
 {
     memset(inner, 0, sizeof(*inner));
     inner->transport = transport;
-    inner->nexus = lane->run->nexus;
+    inner->nexus = unit->nexus;
     inner->is_inner = TRUE;
     lun_encode(unit->lun, inner->lun);
 }
@@ -319,8 +321,8 @@ are_there(const CopyLane *lane)
     const CopyRun *run = lane->run;
     const CopyExtent *extent = extent_of(lane);
 
-    return copy_unit_find(run->nexus, copy_source_unit(run, extent)) != NULL &&
-           copy_unit_find(run->nexus, copy_destination_unit(run, extent)) != NULL;
+    return copy_unit_find(copy_source_unit(run, extent)) != NULL &&
+           copy_unit_find(copy_destination_unit(run, extent)) != NULL;
 }
 
 /* The inner command has ended as @inner->status says; TRUE when all is well and may go on */

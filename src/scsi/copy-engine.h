@@ -7,14 +7,15 @@
 #include "scsi/lu-shard.h"
 
 /*
- * Copy engine: moves extents of blocks between logical units of one nexus
+ * Copy engine: moves extents of blocks between the logical units that an initiator may use
  *
  * The caller, a command of the copy manager, judges what it was asked for and
  * fills a CopyRun; the engine moves the data with commands of its own, as this
  * initiator could (see copy-engine.c), and calls @done once. All on the nexus'
  * worker. A unit is named by where it is and since when, so that it is found
  * again, or missed, after a change of the map: one that has taken its place may
- * have another medium, whatever its name.
+ * have another medium, whatever its name. Siblings that lead to units are the
+ * caller's to take and to give back.
  *
  *     copy_unit_init(&run->units[0], source);
  *     copy_unit_init(&run->units[1], destination);
@@ -36,8 +37,9 @@
 
 typedef struct CopyRun CopyRun;
 
-/* A logical unit of the nexus */
+/* A logical unit */
 typedef struct {
+    Nexus *nexus; /* that asked, or a sibling of it */
     guint16 lun;
     guint8 block_shift;
     guint64 serial; /* of the NexusLun */
@@ -123,7 +125,7 @@ struct CopyRun {
 void copy_unit_init(CopyUnit *unit, const NexusLun *nexus_lun);
 
 /* The unit where it was and ready; NULL: it is not, or was replaced */
-NexusLun *copy_unit_find(const Nexus *nexus, const CopyUnit *unit);
+NexusLun *copy_unit_find(const CopyUnit *unit);
 
 /**
  * copy_run_start() - begin; @run->done is called later, never from inside

@@ -9,9 +9,10 @@
  * with a pointer to the field; what is wrong with the units that it names is
  * COPY ABORTED, with the number of the segment where one is concerned.
  *
- * A unit is looked for among those that the nexus reaches, by the designators
- * of VPD 83 that belong to the unit and fit into the descriptor: a unit that
- * is hidden from the initiator cannot be told from one that does not exist.
+ * A unit is looked for by the designators of VPD 83 that belong to the unit and
+ * fit into the descriptor, first among those of the nexus, then among those of
+ * other targets that the initiator may use (sibling.h): a unit that is hidden
+ * from the initiator cannot be told from one that does not exist.
  *
  * In the list of LID4 the header stands where the first CSCD descriptor was
  * and takes its number (SPC-4, 6.4.2): the first real one is number 1.
@@ -20,6 +21,7 @@
 #include <string.h>
 
 #include "scsi/copy.h"
+#include "scsi/sibling.h"
 #include "util/bytes.h"
 
 /* A designator, as the descriptor has it */
@@ -31,7 +33,7 @@ typedef struct {
 } Name;
 
 typedef struct {
-    const Nexus *nexus;
+    Nexus *nexus;
     const guint8 *data;
     gsize length;
     guint first_id; /* of the CSCD descriptors */
@@ -74,8 +76,9 @@ refuse_segment(const Judge *judge, SenseCode code, guint segment, guint byte)
  */
 
 static gboolean
-has_name(const Lu *lu, const Name *name)
+has_name(const Lu *lu, gconstpointer wanted)
 {
+    const Name *name = wanted;
     const guint8 *p = lu->identity.designators;
     const guint8 *end = p + lu->identity.designators_length;
 
@@ -89,14 +92,14 @@ has_name(const Lu *lu, const Name *name)
 }
 
 static const NexusLun *
-search(const Nexus *nexus, const Name *name)
+search(Nexus *nexus, const Name *name)
 {
     for (guint i = 0; i < nexus->map->n_entries; i++) {
         if (has_name(nexus->luns[i]->lu, name))
             return nexus->luns[i];
     }
 
-    return NULL;
+    return sibling_take(nexus, has_name, name);
 }
 
 /* LU ID TYPE means nothing for this type of descriptor */
@@ -130,7 +133,10 @@ judge_cscd(const Judge *judge, guint i)
         return FALSE;
 
     nexus_lun = search(judge->nexus, &name);
-    if (nexus_lun == NULL || nexus_lun->lu->not_ready != SENSE_NONE)
+    if (nexus_lun == NULL)
+        return refuse_field(judge, SENSE_UNREACHABLE_COPY_TARGET, at + 8, -1);
+    copy_unit_init(&judge->list->units[i], nexus_lun);
+    if (nexus_lun->lu->not_ready != SENSE_NONE)
         return refuse_field(judge, SENSE_UNREACHABLE_COPY_TARGET, at + 8, -1);
 
     /* Zero: the initiator leaves it to us */
@@ -138,7 +144,6 @@ judge_cscd(const Judge *judge, guint i)
     if (block_size != 0 && block_size != lu_block_size(nexus_lun->lu))
         return refuse_field(judge, SENSE_INVALID_FIELD_IN_PARAMETERS, at + 29, 7);
 
-    copy_unit_init(&judge->list->units[i], nexus_lun);
     return TRUE;
 }
 
@@ -176,9 +181,9 @@ get_cscd(const Judge *judge, const guint8 *p)
 }
 
 static gboolean
-is_inside(const Judge *judge, const CopyUnit *unit, guint64 lba, guint64 n_bytes)
+is_inside(const CopyUnit *unit, guint64 lba, guint64 n_bytes)
 {
-    const NexusLun *nexus_lun = nexus_find_lun(judge->nexus, unit->lun);
+    const NexusLun *nexus_lun = copy_unit_find(unit);
     guint64 capacity = lu_shard_n_blocks(nexus_lun->shard);
 
     return lba <= capacity && n_bytes >> unit->block_shift <= capacity - lba;
@@ -211,9 +216,9 @@ judge_segment(const Judge *judge, guint i)
     if ((segment->n_bytes & ((1U << MAX(from->block_shift, to->block_shift)) - 1)) != 0)
         return refuse_segment(judge, SENSE_INEXACT_SEGMENT, i, 10);
 
-    if (!is_inside(judge, from, segment->source_lba, segment->n_bytes))
+    if (!is_inside(from, segment->source_lba, segment->n_bytes))
         return refuse_segment(judge, SENSE_COPY_TARGET_NOT_REACHABLE, i, 12);
-    if (!is_inside(judge, to, segment->destination_lba, segment->n_bytes))
+    if (!is_inside(to, segment->destination_lba, segment->n_bytes))
         return refuse_segment(judge, SENSE_COPY_TARGET_NOT_REACHABLE, i, 20);
 
     return TRUE;
@@ -280,10 +285,10 @@ judge_lengths(Judge *judge, guint header, guint cscds_field, guint32 segments_le
     judge->cscds_length = cscds_length;
     judge->segments_at = header + cscds_length;
     judge->segments_length = segments_length;
-    judge->list->n_units = cscds_length / COPY_CSCD_LENGTH;
-    if (judge->list->n_units > COPY_MAX_CSCDS)
+    if (cscds_length / COPY_CSCD_LENGTH > COPY_MAX_CSCDS)
         return refuse(judge, SENSE_TOO_MANY_CSCDS);
 
+    judge->list->n_units = cscds_length / COPY_CSCD_LENGTH;
     return TRUE;
 }
 
@@ -331,9 +336,19 @@ judge_lid4(Judge *judge)
            judge_lengths(judge, COPY_LID4_HEADER, 42, get_be16(data + 44), get_be16(data + 46));
 }
 
+void
+copy_list_clear(CopyList *list)
+{
+    for (guint i = 0; i < list->n_units; i++) {
+        if (list->units[i].nexus != NULL)
+            sibling_give(list->units[i].nexus);
+    }
+    list->n_units = 0;
+}
+
 gboolean
-copy_list_judge(const Nexus *nexus, const guint8 *data, gsize length, gboolean is_lid4,
-                CopyList *list, Sense *ret_sense)
+copy_list_judge(Nexus *nexus, const guint8 *data, gsize length, gboolean is_lid4, CopyList *list,
+                Sense *ret_sense)
 {
     Judge judge = {
         .nexus = nexus, .data = data, .length = length, .list = list, .sense = ret_sense

@@ -36,6 +36,15 @@
 G_STATIC_ASSERT(COPY_LID4_HEADER + COPY_MAX_LIST <= PARAMETER_LIST_MAX);
 G_STATIC_ASSERT(PARAMETER_LIST_MAX <= POOL_BUFFER_MAX);
 
+static void
+work_free(CopyWork *work)
+{
+    copy_list_clear(&work->list);
+    g_free(work);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CopyWork, work_free)
+
 /*
  * Jobs
  */
@@ -168,7 +177,7 @@ on_holder_done(ScsiCommand *holder)
     CopyWork *work = list_entry(holder, CopyWork, holder);
 
     scsi_command_end(holder);
-    g_free(work);
+    work_free(work);
 }
 
 static void
@@ -205,7 +214,7 @@ end_command(ScsiCommand *command, CopyWork *work)
         return;
     }
 
-    g_free(work);
+    work_free(work);
     scsi_command_errand_ended(command, finish_copy);
 }
 
@@ -329,7 +338,7 @@ make_job(ScsiCommand *command, CopyWork *work)
 static void
 on_list(ScsiCommand *command)
 {
-    g_autofree CopyWork *work = NULL;
+    g_autoptr(CopyWork) work = NULL;
     CopyJob *job;
 
     command->done_bytes = command->data_length;

@@ -74,10 +74,14 @@ struct CopyJob {
  * copy_list_judge() - the one judgement of a parameter list
  * @data: @length bytes; not kept
  *
- * Returns: TRUE and all of @list, or FALSE and what is wrong
+ * Returns: TRUE and all of @list, or FALSE and what is wrong. Either way copy_list_clear() has to
+ * follow, when nothing is done with the units any more.
  */
-gboolean copy_list_judge(const Nexus *nexus, const guint8 *data, gsize length, gboolean is_lid4,
+gboolean copy_list_judge(Nexus *nexus, const guint8 *data, gsize length, gboolean is_lid4,
                          CopyList *list, Sense *ret_sense);
+
+/* Give back what leads to its units; zeroed, it is left as it is */
+void copy_list_clear(CopyList *list);
 
 /* The newest copy with @list_id, running or ended, or NULL */
 CopyJob *copy_find(const NexusLun *nexus_lun, guint32 list_id);

@@ -31,7 +31,7 @@ nexus_lun_raise(NexusLun *nexus_lun, SenseCode code)
         return;
 
     for (guint i = 0; i < G_N_ELEMENTS(codes); i++) {
-        if (codes[i] == code && nexus->tell(nexus->tell_data))
+        if (codes[i] == code && nexus->tell(nexus->user_data))
             nexus_lun->events |= (guint8)(1u << i);
     }
 }
@@ -39,7 +39,7 @@ nexus_lun_raise(NexusLun *nexus_lun, SenseCode code)
 void
 nexus_tell_luns(Nexus *nexus)
 {
-    if (nexus->tell != NULL && nexus->tell(nexus->tell_data))
+    if (nexus->tell != NULL && nexus->tell(nexus->user_data))
         nexus->luns_have_changed = TRUE;
 }
 

@@ -239,7 +239,8 @@ struct Nexus {
     gboolean has_queries;
     guint16 version_descriptor;
     gboolean (*tell)(gpointer user_data); /* or NULL */
-    gpointer tell_data;
+    NexusReachFn reach;                   /* or NULL */
+    gpointer user_data;
     gboolean luns_have_changed; /* the same, of all units at once */
     guint next_event;           /* the unit to be looked at next */
     AluaState access;           /* of that group */
@@ -255,6 +256,12 @@ struct Nexus {
     Deferred commands_ended;
     void (*left)(gpointer user_data);
     gpointer left_data;
+    /* see sibling.c */
+    List siblings;  /* of this one: nexuses to units of other targets */
+    Deferred sweep; /* of those that are not used any more */
+    Nexus *owner;   /* of a sibling; NULL: it is a session's */
+    ListLink sibling_link;
+    guint n_users;
 };
 
 static inline ScsiWorker *

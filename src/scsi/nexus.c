@@ -21,6 +21,7 @@
 #include "scsi/copy.h"
 #include "scsi/lu-shard.h"
 #include "scsi/rod.h"
+#include "scsi/sibling.h"
 
 static NexusLun *
 nexus_lun_new(Nexus *nexus, const LunEntry *entry)
@@ -162,9 +163,11 @@ nexus_new(Worker *worker, const NexusConfig *config, LunMap *map)
     nexus->has_queries = config->has_queries;
     nexus->version_descriptor = config->version_descriptor;
     nexus->tell = config->tell;
-    nexus->tell_data = config->user_data;
+    nexus->reach = config->reach;
+    nexus->user_data = config->user_data;
     list_init(&nexus->leaving);
     list_init(&nexus->tasks);
+    siblings_init(nexus);
     deferred_init(&nexus->commands_ended, nexus_on_commands_ended);
 
     (void)snapshot_ref(&map->snapshot);
@@ -183,6 +186,7 @@ nexus_free(Nexus *nexus)
         return;
 
     g_assert(nexus->n_commands == 0);
+    siblings_deinit(nexus);
     g_assert(nexus->n_leaves == 0 && !nexus->awaits_commands);
     g_assert(list_is_empty(&nexus->leaving));
     g_assert(list_is_empty(&nexus->tasks));

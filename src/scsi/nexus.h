@@ -15,6 +15,26 @@
  * NexusLun: the task set, the pending unit attentions.
  */
 
+/* Is @lu the one that is looked for? */
+typedef gboolean (*LuMatchFn)(const Lu *lu, gconstpointer wanted);
+
+/* A unit of another target, as an initiator would find it there */
+typedef struct {
+    const char *target_name; /* borrowed until the caller returns to the event loop */
+    guint16 relative_target_port;
+    guint16 target_port_group;
+    LunMap *map; /* with this unit alone; a reference */
+} NexusReach;
+
+/**
+ * NexusReachFn - where else an initiator finds a unit for which @is_wanted says so
+ * @target_name: there, or NULL: at any target but its own to which it could log in as it is
+ *
+ * Returns: FALSE: nowhere
+ */
+typedef gboolean (*NexusReachFn)(gpointer user_data, const char *target_name, LuMatchFn is_wanted,
+                                 gconstpointer wanted, NexusReach *ret_reach);
+
 typedef struct {
     const char *initiator_port_name; /* "NAME,i,0xISID" */
     const char *target_name;
@@ -26,6 +46,8 @@ typedef struct {
     /* There is something for nexus_take_event(); TRUE: it will be fetched. On the worker, from
      * anywhere: it must not do more than remember that. NULL: the transport tells nothing. */
     gboolean (*tell)(gpointer user_data);
+
+    NexusReachFn reach; /* NULL: there are no other targets */
     gpointer user_data;
 } NexusConfig;
 
@@ -53,6 +75,10 @@ void nexus_free(Nexus *nexus);
  * (these are aborted). REPORTED LUNS DATA HAS CHANGED is raised on all. The old map is dropped.
  */
 void nexus_set_map(Nexus *nexus, LunMap *map);
+
+/* Another target was changed or removed, or its access rules: copies from and to its units go on as
+ * far as the initiator may still use these. Calls NexusConfig.reach. */
+void nexus_review_reach(Nexus *nexus, const char *target_name);
 
 /**
  * nexus_take_event() - the next asynchronous event that the transport shall tell

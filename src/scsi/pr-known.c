@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "scsi/lu-shard.h"
+#include "scsi/sibling.h"
 #include "scsi/transport-id.h"
 
 #define ANSWER_MAX (REGISTRATIONS_MAX + 1)
@@ -107,7 +108,7 @@ on_ask(Message *message)
     list_foreach(link, &shard->nexus_luns) {
         const NexusLun *nexus_lun = list_entry(link, NexusLun, shard_link);
 
-        if (n == ANSWER_MAX || nexus_lun->is_leaving ||
+        if (n == ANSWER_MAX || nexus_lun->is_leaving || nexus_is_sibling(nexus_lun->nexus) ||
             !is_listed(request, nexus_lun->nexus->initiator_port_name))
             continue;
         names = g_renew(NexusName, names, n + 1);

@@ -19,6 +19,7 @@
 #include "scsi/operation.h"
 #include "scsi/rod.h"
 #include "scsi/sbc.h"
+#include "scsi/sibling.h"
 #include "util/bytes.h"
 
 #define WRITE_SAME_16 0x93
@@ -27,6 +28,14 @@
 #define ZERO_BYTES_MAX ((guint64)64 << 20) /* of one command, so that others get their turn */
 
 static void zero_next(RodJob *job);
+
+void
+rod_work_free(RodWork *work)
+{
+    if (work->run.units[0].nexus != NULL)
+        sibling_give(work->run.units[0].nexus);
+    g_free(work);
+}
 
 static guint
 block_shift(const RodJob *job)
@@ -42,14 +51,14 @@ block_shift(const RodJob *job)
 static SenseCode
 judge_copy(const CopyRun *run, RodToken *token)
 {
-    const NexusLun *there = nexus_find_lun(run->nexus, run->units[0].lun);
+    const NexusLun *there = nexus_find_lun(run->units[0].nexus, run->units[0].lun);
     RodState state = rod_token_state(token);
 
     if (state != ROD_LIVE)
         return rod_state_sense(state);
     if (there == NULL || there->lu->not_ready != SENSE_NONE)
         return SENSE_COPY_TARGET_NOT_REACHABLE;
-    if (copy_unit_find(run->nexus, &run->units[0]) == NULL)
+    if (copy_unit_find(&run->units[0]) == NULL)
         return SENSE_TOKEN_UNKNOWN;
     return rod_shard_has(there->shard, token) ? SENSE_NONE : SENSE_TOKEN_UNKNOWN;
 }
@@ -70,14 +79,13 @@ on_copied(CopyRun *run)
 }
 
 void
-rod_work_copy(RodJob *job, const NexusLun *source)
+rod_work_copy(RodJob *job)
 {
     RodWork *work = job->work;
     CopyRun *run = &work->run;
 
     run->nexus = job->command->nexus;
     run->command = job->command;
-    copy_unit_init(&run->units[0], source);
     copy_unit_init(&run->units[1], job->nexus_lun);
     run->n_units = 2;
     run->extents = work->extents;

@@ -7,8 +7,9 @@
  * POPULATE TOKEN makes a token for blocks of the unit that it is sent to
  * (rod-token.c); WRITE USING TOKEN, sent to the unit that is written, copies
  * what a token represents (rod-write.c). The source is found by its name in the
- * token among the units that the nexus reaches: a token proves that somebody
- * could read the blocks, it does not replace that its user may. So a unit that
+ * token among the units that the nexus reaches, those of other targets (sibling.h)
+ * included: a token proves that somebody could read the blocks, it does not
+ * replace that its user may. So a unit that
  * is hidden from, or reserved against, the user stays so, and the token of a
  * unit that went and came again is unknown.
  *
@@ -30,6 +31,7 @@
 #include "scsi/lu-change.h"
 #include "scsi/operation.h"
 #include "scsi/optable.h"
+#include "scsi/sibling.h"
 #include "scsi/spc.h"
 #include "util/bytes.h"
 
@@ -234,7 +236,7 @@ rod_job_end(RodJob *job, CopyOutcome outcome, SenseCode code, ScsiStatus status)
     command->lba = status;
     set_outcome(job, command, outcome, code, status);
     drop_token(job, command);
-    g_clear_pointer(&job->work, g_free);
+    g_clear_pointer(&job->work, rod_work_free);
 
     list_init(&stoppers);
     list_splice(&stoppers, &job->stoppers);
@@ -328,7 +330,7 @@ static void
 on_populate_list(ScsiCommand *command)
 {
     const LuShard *shard = command->nexus_lun->shard;
-    g_autofree RodWork *work = g_new0(RodWork, 1);
+    g_autoptr(RodWork) work = g_new0(RodWork, 1);
     RodList list;
     Sense sense = { 0 };
     RodJob *job;
@@ -394,38 +396,34 @@ go_on_without(RodJob *job)
     scsi_command_errand_started(holder);
 }
 
+static gboolean
+is_source(const Lu *lu, gconstpointer wanted)
+{
+    const guint8 *token = wanted;
+    guint8 unit[32];
+
+    rod_token_put_unit(lu, unit);
+    return lu->not_ready == SENSE_NONE && memcmp(unit, token + ROD_TOKEN_UNIT, sizeof(unit)) == 0;
+}
+
+/* The unit that a token is of; a sibling may lead to it */
 static NexusLun *
-find_source(const Nexus *nexus, const guint8 *token)
+take_source(Nexus *nexus, const guint8 *token)
 {
     for (guint i = 0; i < nexus->map->n_entries; i++) {
-        guint8 unit[32];
-
-        rod_token_put_unit(nexus->luns[i]->lu, unit);
-        if (nexus->luns[i]->lu->not_ready == SENSE_NONE &&
-            memcmp(unit, token + ROD_TOKEN_UNIT, sizeof(unit)) == 0)
+        if (is_source(nexus->luns[i]->lu, token))
             return nexus->luns[i];
     }
 
-    return NULL;
-}
-
-/* The token with a reference, and the unit that it is of */
-static RodToken *
-find_token(const ScsiCommand *command, const RodList *list, NexusLun **ret_source, Sense *ret_sense)
-{
-    NexusLun *source = find_source(command->nexus, list->token);
-
-    *ret_sense = (Sense){ .code = SENSE_TOKEN_UNKNOWN };
-    *ret_source = source;
-    return source != NULL ? rod_token_find(source->shard, list->token, &ret_sense->code) : NULL;
+    return sibling_take(nexus, is_source, token);
 }
 
 /* TRUE: @work says what to copy and @ret_token is referred to, or NULL for zeros */
 static gboolean
-resolve(const ScsiCommand *command, const RodList *list, RodWork *work, NexusLun **ret_source,
-        RodToken **ret_token, Sense *ret_sense)
+resolve(const ScsiCommand *command, const RodList *list, RodWork *work, RodToken **ret_token,
+        Sense *ret_sense)
 {
-    NexusLun *nexus_lun = command->nexus_lun;
+    const NexusLun *nexus_lun = command->nexus_lun, *source;
     RodToken *token;
 
     *ret_token = NULL;
@@ -434,12 +432,17 @@ resolve(const ScsiCommand *command, const RodList *list, RodWork *work, NexusLun
         return TRUE;
     }
 
-    token = find_token(command, list, ret_source, ret_sense);
+    *ret_sense = (Sense){ .code = SENSE_TOKEN_UNKNOWN };
+    source = take_source(command->nexus, list->token);
+    if (source == NULL)
+        return FALSE;
+    copy_unit_init(&work->run.units[0], source);
+    token = rod_token_find(source->shard, list->token, &ret_sense->code);
     if (token == NULL)
         return FALSE;
     if (!rod_list_map(list, token, nexus_lun->lu->block_shift,
-                      lu_is_same_unit((*ret_source)->lu, nexus_lun->lu), work->extents,
-                      &work->n_extents, ret_sense)) {
+                      lu_is_same_unit(source->lu, nexus_lun->lu), work->extents, &work->n_extents,
+                      ret_sense)) {
         rod_token_unref(token);
         return FALSE;
     }
@@ -449,7 +452,7 @@ resolve(const ScsiCommand *command, const RodList *list, RodWork *work, NexusLun
 }
 
 static void
-start(RodJob *job, ScsiCommand *command, gboolean is_immediate, const NexusLun *source)
+start(RodJob *job, ScsiCommand *command, gboolean is_immediate)
 {
     scsi_command_drop_buffer(command);
     if (is_immediate)
@@ -458,7 +461,7 @@ start(RodJob *job, ScsiCommand *command, gboolean is_immediate, const NexusLun *
         scsi_command_errand_started(command);
 
     if (job->work->n_extents > 0)
-        rod_work_copy(job, source);
+        rod_work_copy(job);
     else
         rod_work_zero(job);
 
@@ -472,17 +475,16 @@ static void
 on_write_list(ScsiCommand *command)
 {
     const LuShard *shard = command->nexus_lun->shard;
-    g_autofree RodWork *work = g_new0(RodWork, 1);
+    g_autoptr(RodWork) work = g_new0(RodWork, 1);
     RodList list;
     Sense sense = { 0 };
-    NexusLun *source = NULL;
     RodToken *token = NULL;
     RodJob *job;
 
     command->done_bytes = command->data_length;
     if (!rod_list_judge_write(command->data, command->data_length, lu_shard_n_blocks(shard),
                               shard->lu->block_shift, &list, &sense) ||
-        !resolve(command, &list, work, &source, &token, &sense)) {
+        !resolve(command, &list, work, &token, &sense)) {
         scsi_command_fail_sense(command, &sense);
         return;
     }
@@ -498,7 +500,7 @@ on_write_list(ScsiCommand *command)
     job->delete_token = list.delete_token;
     if (token != NULL)
         rod_token_begin_use(token);
-    start(job, command, list.is_immediate, source);
+    start(job, command, list.is_immediate);
 }
 
 void

@@ -48,7 +48,7 @@ typedef struct {
     RodJob *job;
     guint n_extents;
     CopyExtent extents[2 * ROD_MAX_RANGES];
-    CopyRun run;
+    CopyRun run; /* unit 0 is the source, and set when it is known */
 
     /* Of the block device zero ROD token */
     RodList list;
@@ -101,9 +101,13 @@ gboolean rod_list_map(const RodList *list, const RodToken *token, guint block_sh
                       gboolean is_same_unit, CopyExtent *extents, guint *ret_n_extents,
                       Sense *ret_sense);
 
+/* @work, also with a source that leads to another target */
+void rod_work_free(RodWork *work);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RodWork, rod_work_free)
+
 /* Write what @job->work says: either the extents or zeros to the ranges; rod_job_end() is called once,
  * later */
-void rod_work_copy(RodJob *job, const NexusLun *source);
+void rod_work_copy(RodJob *job);
 void rod_work_zero(RodJob *job);
 void rod_work_stop(RodJob *job);
 
