@@ -412,13 +412,11 @@ explain_response(Login *login, const ChapState *state, gboolean is_known)
                       user);
 }
 
-/* The account that gave the right response, or NULL with the reason told */
+/* The account of @credentials that gave the right response, or NULL with the reason told */
 static const CredentialsAccount *
-verify(Login *login, const ChapState *state)
+verify(Login *login, const ChapState *state, const Credentials *credentials)
 {
     const LoginPolicy *policy = login->policy;
-    const Credentials *credentials =
-        policy->find_credentials(policy->user_data, login->initiator_name, login->target_name);
     const CredentialsAccount *account = credentials_find(credentials, state->user);
     guint8 digest[CHAP_DIGEST_MAX] = { 0 };
     gsize size = chap_digest(policy->digests, state->algorithm, state->identifier,
@@ -478,8 +476,10 @@ static LoginAuthResult
 judge(Login *login, ChapState *state, TextWriter *answers)
 {
     gboolean is_mutual = (state->received & (GOT_I | GOT_C)) != 0;
+    const LoginPolicy *policy = login->policy;
     LoginAuthResult result = LOGIN_AUTH_PASSED;
     const CredentialsAccount *account;
+    Credentials *credentials;
 
     if ((state->received & (GOT_N | GOT_R)) != (GOT_N | GOT_R) ||
         (is_mutual && (state->received & (GOT_I | GOT_C)) != (GOT_I | GOT_C))) {
@@ -493,13 +493,18 @@ judge(Login *login, ChapState *state, TextWriter *answers)
         return LOGIN_AUTH_FAILED;
     }
 
-    account = verify(login, state);
+    credentials =
+        policy->find_credentials(policy->user_data, login->initiator_name, login->target_name);
+    account = verify(login, state, credentials);
     if (account == NULL)
         return LOGIN_AUTH_FAILED;
     if (is_mutual)
         result = answer_challenge(login, state, account, answers);
-    if (result == LOGIN_AUTH_PASSED)
+    if (result == LOGIN_AUTH_PASSED) {
         g_strlcpy(login->chap_user, account->user, sizeof(login->chap_user));
+        credentials_unref(login->chap_accounts);
+        login->chap_accounts = credentials_ref(credentials);
+    }
     return result;
 }
 

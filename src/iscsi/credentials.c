@@ -258,3 +258,13 @@ credentials_find(const Credentials *credentials, const char *user)
     }
     return found;
 }
+
+gboolean
+credentials_agree(const Credentials *one, const Credentials *other, const char *user)
+{
+    const CredentialsAccount *a = credentials_find(one, user), *b = credentials_find(other, user);
+    gsize size = a != NULL ? strlen(a->secret) : 0;
+
+    return a != NULL && b != NULL && strlen(b->secret) == size &&
+           CRYPTO_memcmp(a->secret, b->secret, size) == 0;
+}

@@ -83,3 +83,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Credentials, credentials_unref)
  * be NULL.
  */
 const CredentialsAccount *credentials_find(const Credentials *credentials, const char *user);
+
+/* Whether @user is in both with the same secret: who has proved itself by the one would pass by the
+ * other. Time does not tell. Each may be NULL. */
+gboolean credentials_agree(const Credentials *one, const Credentials *other, const char *user);

@@ -682,6 +682,7 @@ login_deinit(Login *login)
     if (login->auth != NULL && login->auth->end != NULL)
         login->auth->end(login);
     login->auth = NULL;
+    g_clear_pointer(&login->chap_accounts, credentials_unref);
 }
 
 LoginAction

@@ -161,8 +161,8 @@ typedef struct {
      *
      * Returns: borrowed until the caller returns to the event loop; NULL: nobody's
      */
-    const Credentials *(*find_credentials)(gpointer user_data, const char *initiator_name,
-                                           const char *target_name);
+    Credentials *(*find_credentials)(gpointer user_data, const char *initiator_name,
+                                     const char *target_name);
     gpointer user_data;
     const ChapDigests *digests; /* NULL: there is no CHAP */
     guint32 chap_algorithms;    /* those that are allowed, bit per ChapAlgorithm */
@@ -220,6 +220,7 @@ typedef struct Login {
     gpointer auth_state;
     gboolean is_authenticated;
     char chap_user[CREDENTIALS_USER_MAX + 1]; /* who proved itself by CHAP; "" for nobody */
+    Credentials *chap_accounts; /* a reference: by which of them, as they were; or NULL */
     gboolean awaits_trust; /* the target has proved itself, and the initiator has not gone on yet */
 
     gboolean target_told;  /* TargetAlias and TargetPortalGroupTag were sent */

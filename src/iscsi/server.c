@@ -23,6 +23,7 @@
 
 #include "iscsi/drain.h"
 #include "iscsi/pressure.h"
+#include "iscsi/reach.h"
 #include "util/fd.h"
 
 /* However little memory all may use, a worker has this: a few commands of any size get on */
@@ -401,6 +402,7 @@ set_target(Server *server, IscsiTarget *target)
             strcmp(session->target->name, target->name) == 0)
             session_set_target(session, target);
     }
+    reach_review(server, target->name);
 }
 
 static void
@@ -412,6 +414,7 @@ forget_target(Server *server, const char *name)
         return;
 
     g_ptr_array_remove_index(server->targets, i); /* drops the reference too */
+    reach_review(server, name);
 }
 
 static void
@@ -506,7 +509,7 @@ find_login_target(gpointer user_data, const char *initiator_name, const char *ta
     return LOGIN_FOUND;
 }
 
-static const Credentials *
+static Credentials *
 find_login_credentials(gpointer user_data, const char *initiator_name, const char *target_name)
 {
     const Connection *connection = user_data;

@@ -32,6 +32,7 @@
 #include "iscsi/gap.h"
 #include "iscsi/logout.h"
 #include "iscsi/manage.h"
+#include "iscsi/reach.h"
 #include "iscsi/remnant.h"
 #include "iscsi/server.h"
 
@@ -66,6 +67,7 @@ make_nexus(Session *session, LunMap *map)
         .has_queries = session->params.protocol_level >= 2,
         .version_descriptor = (guint16)(VERSION_ISCSI + session->params.protocol_level),
         .tell = on_nexus_event,
+        .reach = reach_find,
         .user_data = session,
     };
 
@@ -148,6 +150,7 @@ session_new(SessionClaim *claim, const Connection *connection, IscsiTarget *targ
         session->initiator_alias = g_strdup(login->initiator_alias);
     if (login->chap_user[0] != '\0')
         session->chap_user = g_strdup(login->chap_user);
+    session->chap_accounts = credentials_ref(login->chap_accounts);
     session->limit = MIN(SESSION_WINDOW_START, session->depth);
     session->exp_cmd_sn = login->exp_cmd_sn;
     session->max_cmd_sn = session->exp_cmd_sn + session->limit - 1;
@@ -183,6 +186,7 @@ session_free(Session *session)
     g_free(session->initiator_name);
     g_free(session->initiator_alias);
     g_free(session->chap_user);
+    credentials_unref(session->chap_accounts);
     g_free(session->reason);
     if (session->target != NULL)
         snapshot_unref(&session->target->snapshot);
@@ -651,6 +655,17 @@ session_connection_closed(Session *session, Connection *connection, const char *
 
 /* Control */
 
+IscsiHolder
+session_holder(const Session *session)
+{
+    return (IscsiHolder){
+        .request = { .initiator_name = session->initiator_name,
+                     .address = &session->remote,
+                     .tag = session->tag },
+        .chap_user = session->chap_user,
+    };
+}
+
 /*
  * What the session sees from now on: a reference. Who is let in by another rule than before, and did
  * not prove what that one asks for, gets nothing new by it.
@@ -658,12 +673,7 @@ session_connection_closed(Session *session, Connection *connection, const char *
 static LunMap *
 choose_map(Session *session, const IscsiTarget *target)
 {
-    IscsiHolder holder = {
-        .request = { .initiator_name = session->initiator_name,
-                     .address = &session->remote,
-                     .tag = session->tag },
-        .chap_user = session->chap_user,
-    };
+    IscsiHolder holder = session_holder(session);
     IscsiVerdict verdict;
     gboolean is_admitted = iscsi_target_admits(target, &holder, &verdict);
     guint32 rule_id = verdict.rule != NULL ? verdict.rule->id : 0;
@@ -694,12 +704,7 @@ set_map(Session *session, const IscsiTarget *target)
 static gboolean
 is_expelled(const Session *session, const IscsiTarget *target)
 {
-    IscsiHolder holder = {
-        .request = { .initiator_name = session->initiator_name,
-                     .address = &session->remote,
-                     .tag = session->tag },
-        .chap_user = session->chap_user,
-    };
+    IscsiHolder holder = session_holder(session);
     IscsiVerdict verdict;
 
     return target->closes_denied && !iscsi_target_admits(target, &holder, &verdict);

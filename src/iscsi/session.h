@@ -66,10 +66,11 @@ struct Session {
     guint8 isid[6];
     guint16 tag;
     char *initiator_name;
-    char *initiator_alias; /* or NULL */
-    Address remote;        /* where the login came from */
-    char *chap_user;       /* who proved itself at the login; NULL: nobody */
-    guint32 rule_id;       /* the access rule that let it in, 0: none */
+    char *initiator_alias;      /* or NULL */
+    Address remote;             /* where the login came from */
+    char *chap_user;            /* who proved itself at the login; NULL: nobody */
+    Credentials *chap_accounts; /* a reference: by which of them, as they were then; or NULL */
+    guint32 rule_id;            /* the access rule that let it in, 0: none */
 
     /* CmdSN, RFC 7143 4.2.2.1 */
     guint32 exp_cmd_sn;
@@ -157,6 +158,9 @@ void session_drop_connection(Session *session, guint16 cid, const char *reason);
 
 /* I_T NEXUS RESET was answered: drop it at the end of the turn */
 void session_reset(Session *session);
+
+/* What is known of who has logged in; refers to the session */
+IscsiHolder session_holder(const Session *session);
 
 /* There is a new version of the target; it may not let this session in any more */
 void session_set_target(Session *session, IscsiTarget *target);

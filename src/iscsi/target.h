@@ -79,7 +79,7 @@ typedef struct {
     gboolean is_allowed;
     const AccessRule *rule; /* that decided; NULL: the access mode did */
     gboolean wants_chap;
-    const Credentials *credentials; /* with @wants_chap; NULL: nobody can pass */
+    Credentials *credentials; /* with @wants_chap; borrowed; NULL: nobody can pass */
     LunMap *map;
 } IscsiVerdict;
 

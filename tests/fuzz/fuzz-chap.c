@@ -36,7 +36,7 @@ find_target(gpointer user_data, const char *initiator_name, const char *target_n
     return LOGIN_NOT_FOUND;
 }
 
-static const Credentials *
+static Credentials *
 find_credentials(gpointer user_data, const char *initiator_name, const char *target_name)
 {
     g_assert_cmpstr(target_name, ==, "");

@@ -106,7 +106,7 @@ find_target(gpointer user_data, const char *initiator_name, const char *target_n
     return LOGIN_FOUND;
 }
 
-static const Credentials *
+static Credentials *
 find_credentials(gpointer user_data, const char *initiator_name, const char *target_name)
 {
     Fixture *fixture = user_data;

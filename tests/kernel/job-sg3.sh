@@ -248,6 +248,31 @@ ok "its copy is equal" same /tmp/data "$TWO" 8192
 ok "ddpt with iflag=xcopy on one disk" ddpt if="$DISK" iflag=xcopy of="$DISK" bs=512 seek=65536 count=2048
 ok "a copy on the same disk is equal" same /tmp/data "$DISK" 65536
 
+# The same to a disk of another target. The session there is only to look at what has come.
+
+OTHER=$IQN-other
+there() { (IQN=$OTHER && "$@"); } # there COMMAND...: with the other target
+must "a third disk" host ctl backstore create three --type=ram --size=64M
+must "another target" host ctl target create "$OTHER" --enable
+must "it is open" host ctl access open "$OTHER"
+must "the disk is there" host ctl lun add "$OTHER" three --lun=7
+ok "node record of the other target" there new_node
+ok "login to the other target" there login
+ok "its disk appears" wait_for disk_of 7
+udevadm settle
+THREE=$(disk_of 7)
+ok "sg_xcopy to the disk of the other target" sg_xcopy if="$DISK" of="$THREE" bs=512 count=2048
+ok "that copy is equal" same /tmp/data "$THREE" 0
+ok "sg_xcopy from the other target" sg_xcopy if="$THREE" of="$TWO" bs=512 seek=32768 count=2048
+ok "it is equal too" same /tmp/data "$TWO" 32768
+ok "ddpt on the other target's disk" ddpt if="$THREE" iflag=xcopy of="$THREE" bs=512 seek=8192 count=2048
+ok "equal again" same /tmp/data "$THREE" 8192
+ok "the other target is closed" host ctl access close "$OTHER"
+ok "no copy to who could not log in" \
+    refused '[Cc]opy aborted' sg_xcopy --on_src if="$DISK" of="$THREE" bs=512 seek=32768 count=2048
+ok "nothing was written" is_zero "$THREE" 32768 2048
+ok "logout from the other target" there logout
+
 # A copy by token, as Windows does it. By hand: the range descriptors of ddpt 0.97 begin one byte too
 # early, so they name 256 times the LBA and the number of blocks (see test-odx.py).
 hex() { for byte in "$@"; do printf '%b' "\\0$(printf '%o' "0x$byte")"; done; }
