@@ -7,15 +7,45 @@
 
 #include "iscsi/server.h"
 
+static gboolean
+admits(const Session *session, const IscsiTarget *target, const Address *address,
+       IscsiVerdict *ret_verdict)
+{
+    IscsiHolder holder = session_holder(session);
+
+    holder.request.address = address;
+    return iscsi_target_admits(target, &holder, ret_verdict);
+}
+
+/* From everywhere where the session has a connection, and by one rule, as its own target wants it.
+ * Without any, from where it came. */
+static gboolean
+admits_all(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
+{
+    const AccessRule *rule = NULL;
+
+    if (list_is_empty(&session->connections))
+        return admits(session, target, &session->remote, ret_verdict);
+
+    list_foreach(link, &session->connections) {
+        const Connection *connection = list_entry(link, Connection, session_link);
+
+        if (!admits(session, target, &connection->remote, ret_verdict) ||
+            (link != list_first(&session->connections) && ret_verdict->rule != rule))
+            return FALSE;
+        rule = ret_verdict->rule;
+    }
+
+    return TRUE;
+}
+
 /* Could it log in there? */
 static gboolean
 may_use(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
 {
-    IscsiHolder holder = session_holder(session);
-
     if (!target->enabled || !server_target_is_visible(target, session->tag) ||
         iscsi_target_redirect(target, session->tag) != NULL ||
-        !iscsi_target_admits(target, &holder, ret_verdict))
+        !admits_all(session, target, ret_verdict))
         return FALSE;
 
     /* Users of one name at two targets need not be one */
@@ -39,7 +69,7 @@ find_at(const Session *session, const IscsiTarget *target, LuMatchFn is_wanted,
         gconstpointer wanted, NexusReach *ret_reach)
 {
     const LunEntry *entry;
-    IscsiVerdict verdict;
+    IscsiVerdict verdict = { 0 };
 
     /* What the target does not have no rule of it shows */
     if (find_unit(target->map, is_wanted, wanted) == NULL || !may_use(session, target, &verdict))
@@ -82,16 +112,20 @@ reach_find(gpointer session, const char *target_name, LuMatchFn is_wanted, gcons
 }
 
 void
+reach_review_session(Session *session, const char *target_name)
+{
+    if (session->nexus == NULL)
+        return;
+
+    session->n_holds++;
+    nexus_review_reach(session->nexus, target_name);
+    session->n_holds--;
+    session_check(session);
+}
+
+void
 reach_review(Server *server, const char *target_name)
 {
-    list_foreach_safe(link, &server->sessions) {
-        Session *session = list_entry(link, Session, link);
-
-        if (session->nexus == NULL)
-            continue;
-        session->n_holds++;
-        nexus_review_reach(session->nexus, target_name);
-        session->n_holds--;
-        session_check(session);
-    }
+    list_foreach_safe(link, &server->sessions)
+        reach_review_session(list_entry(link, Session, link), target_name);
 }

@@ -203,6 +203,7 @@ session_add_connection(Session *session, Connection *connection)
     list_append(&session->connections, &connection->session_link);
     session->n_connections++;
     connection->tx.is_held = session->fence.task != NULL || session->fence.connection != NULL;
+    reach_review_session(session, NULL); /* it may come from somewhere else than the others */
 }
 
 Connection *

@@ -22,6 +22,8 @@
 #define SECRET       "correct horse battery"
 #define OTHER_SECRET "another one's secret"
 
+#define TWO_CONNECTIONS "InitialR2T=No\nMaxConnections=2\nErrorRecoveryLevel=0"
+
 #define LIST_SIZE      (16 + 2 * 32 + 28)
 #define BLOCKS         64
 #define DESTINATION_AT 100
@@ -455,14 +457,14 @@ receive_sense(Initiator *initiator)
 
 /* The READ of a copy is kept back */
 static Initiator *
-start_held(Pair *pair)
+start_held(Pair *pair, gboolean is_tcp, AdjustFn adjust)
 {
     Initiator *initiator;
     guint8 bhs[PDU_BHS_SIZE], list[LIST_SIZE];
 
-    pair_init(pair, &(RigConfig){ .type = "held" }, NULL);
-    initiator = initiator_new(pair->rig);
-    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    pair_init(pair, &(RigConfig){ .type = "held" }, adjust);
+    initiator = is_tcp ? initiator_new_tcp(pair->rig) : initiator_new(pair->rig);
+    g_assert_cmphex(initiator_login(initiator, TWO_CONNECTIONS), ==, 0);
     initiator_settle(initiator);
     fill(initiator);
 
@@ -484,7 +486,7 @@ test_access_is_taken(void)
 
     for (gsize i = 0; i < G_N_ELEMENTS(changes); i++) {
         Pair pair;
-        Initiator *initiator = start_held(&pair);
+        Initiator *initiator = start_held(&pair, FALSE, NULL);
 
         set_there(&pair, changes[i]);
         rig_release(pair.rig);
@@ -500,7 +502,7 @@ static void
 test_change_of_no_concern(void)
 {
     Pair pair;
-    Initiator *initiator = start_held(&pair);
+    Initiator *initiator = start_held(&pair, FALSE, NULL);
 
     set_there(&pair, let_in);
     rig_release(pair.rig);
@@ -516,7 +518,7 @@ test_target_is_removed(void)
 {
     gboolean is_released = FALSE;
     Pair pair;
-    Initiator *initiator = start_held(&pair);
+    Initiator *initiator = start_held(&pair, FALSE, NULL);
 
     remove_there(&pair);
     lu_release(pair.lu, &pair.rig->control, on_released, &is_released);
@@ -535,7 +537,7 @@ static void
 test_session_ends(void)
 {
     Pair pair;
-    Initiator *initiator = start_held(&pair);
+    Initiator *initiator = start_held(&pair, FALSE, NULL);
 
     initiator_drop(initiator);
     rig_settle(pair.rig);
@@ -543,6 +545,68 @@ test_session_ends(void)
     rig_settle(pair.rig);
     g_assert_cmpint(get_arrived(&pair), ==, 0);
     initiator_free(initiator);
+    pair_clear(&pair);
+}
+
+/* Whom the rule is for comes by IP */
+static void
+let_in_by_ip(const Pair *pair, IscsiTarget *target)
+{
+    AccessRule *rule = add_rule(target, RIG_INITIATOR);
+
+    rule->n_networks = 1;
+    rule->networks = g_new0(Network, 1);
+    g_assert_true(network_parse("127.0.0.0/8", &rule->networks[0], NULL));
+}
+
+/* A session has one connection by IP, and a second one that comes from elsewhere: then it could not log
+ * in to the other target with that one, nor can it copy, also when the first one has gone */
+static void
+test_connections_from_elsewhere(void)
+{
+    Initiator *first, *second;
+    Pair pair;
+
+    pair_init(&pair, NULL, let_in_by_ip);
+    first = initiator_new_tcp(pair.rig);
+    g_assert_cmphex(initiator_login(first, TWO_CONNECTIONS), ==, 0);
+    initiator_settle(first);
+    g_assert_cmphex(run_copy(&pair, first), ==, 0);
+
+    second = initiator_new(pair.rig);
+    second->tsih = first->tsih;
+    second->cid = 1;
+    second->cmd_sn = first->cmd_sn;
+    g_assert_cmphex(initiator_login(second, TWO_CONNECTIONS), ==, 0);
+    g_assert_cmphex(run_copy(&pair, first), ==, GONE);
+
+    initiator_drop(first);
+    rig_settle(pair.rig);
+    second->cmd_sn = first->cmd_sn;
+    g_assert_cmphex(run_copy(&pair, second), ==, GONE);
+    initiator_free(first);
+    initiator_free(second);
+    pair_clear(&pair);
+}
+
+/* The second one comes while the copy is on its way */
+static void
+test_joined_from_elsewhere(void)
+{
+    Initiator *initiator, *second;
+    Pair pair;
+
+    initiator = start_held(&pair, TRUE, let_in_by_ip);
+    second = initiator_new(pair.rig);
+    second->tsih = initiator->tsih;
+    second->cid = 1;
+    second->cmd_sn = initiator->cmd_sn;
+    g_assert_cmphex(initiator_login(second, TWO_CONNECTIONS), ==, 0);
+    rig_release(pair.rig);
+    g_assert_cmphex(receive_sense(initiator), ==, VANISHED);
+    g_assert_cmpint(get_arrived(&pair), ==, 0);
+    initiator_free(initiator);
+    initiator_free(second);
     pair_clear(&pair);
 }
 
@@ -598,6 +662,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/reach/change-of-no-concern", test_change_of_no_concern);
     g_test_add_func("/iscsi/reach/target-is-removed", test_target_is_removed);
     g_test_add_func("/iscsi/reach/session-ends", test_session_ends);
+    g_test_add_func("/iscsi/reach/connections-from-elsewhere", test_connections_from_elsewhere);
+    g_test_add_func("/iscsi/reach/joined-from-elsewhere", test_joined_from_elsewhere);
     g_test_add_func("/iscsi/reach/threads", test_threads);
     return g_test_run();
 }
