@@ -150,7 +150,7 @@ on_end(Deferred *deferred)
     /* Also the news that the command was aborted: what waits need not be waited for */
     if (!run->is_ending && run->command->aborted)
         end_run(run, COPY_ABORTED, SENSE_NONE, SCSI_GOOD, run->extent);
-    if (run->is_ending && run->next_outcome != COPY_FAILED)
+    if (run->is_ending && (run->next_outcome != COPY_FAILED || run->command->aborted))
         abort_lanes(run);
     if (!run->is_ending || count_active(run) > 0)
         return;

@@ -297,32 +297,27 @@ start_in_background(ScsiCommand *command, CopyJob *job, CopyWork *work)
     finish_good(command, work->list.wants_sense, 0);
 }
 
-/* The job of a list that is good, or NULL: the command was ended */
+/* The job of a list that is good, or NULL and what is wrong */
 static CopyJob *
-make_job(ScsiCommand *command, CopyWork *work)
+make_job(ScsiCommand *command, CopyWork *work, Sense *ret_sense)
 {
     CopyJob *job, *other;
     RodJob *rod;
-    Sense sense = { 0 };
 
     if (!copy_list_judge(command->nexus, command->data, command->data_length,
-                         command->op->service_action == 0x01, &work->list, &sense)) {
-        scsi_command_fail_sense(command, &sense);
+                         command->op->service_action == 0x01, &work->list, ret_sense))
         return NULL;
-    }
 
     other = work->list.has_id ? copy_find(command->nexus_lun, work->list.list_id) : NULL;
-    if (other != NULL && other->command != NULL) {
-        scsi_command_fail(command, other->service_action == command->op->service_action
-                                       ? SENSE_OPERATION_IN_PROGRESS
-                                       : SENSE_INVALID_FIELD_IN_PARAMETERS);
-        return NULL;
-    }
     rod = work->list.has_id ? rod_find(command->nexus_lun, work->list.list_id) : NULL;
-    if (rod != NULL && rod->command != NULL) {
-        scsi_command_fail(command, SENSE_INVALID_FIELD_IN_PARAMETERS);
+    *ret_sense = (Sense){ .code = SENSE_INVALID_FIELD_IN_PARAMETERS };
+    if (other != NULL && other->command != NULL) {
+        if (other->service_action == command->op->service_action)
+            ret_sense->code = SENSE_OPERATION_IN_PROGRESS;
         return NULL;
     }
+    if (rod != NULL && rod->command != NULL)
+        return NULL;
     copy_forget(other);
     rod_forget(rod);
 
@@ -339,6 +334,7 @@ static void
 on_list(ScsiCommand *command)
 {
     g_autoptr(CopyWork) work = NULL;
+    Sense sense = { 0 };
     CopyJob *job;
 
     command->done_bytes = command->data_length;
@@ -355,9 +351,13 @@ on_list(ScsiCommand *command)
         return;
     }
 
-    job = make_job(command, work);
-    if (job == NULL)
+    /* The nexus may be gone when the command has been answered, and with it what the list has taken */
+    job = make_job(command, work, &sense);
+    if (job == NULL) {
+        g_clear_pointer(&work, work_free);
+        scsi_command_fail_sense(command, &sense);
         return;
+    }
 
     if (job->is_background) {
         start_in_background(command, job, g_steal_pointer(&work));

@@ -36,6 +36,7 @@
 #include "scsi/operation.h"
 #include "scsi/range-lock.h"
 #include "scsi/reservation.h"
+#include "scsi/sibling.h"
 #include "util/crc32c.h"
 
 /*
@@ -115,6 +116,13 @@ is_errand(const ScsiCommand *command)
     return command->is_at_home && command->io_end == 0;
 }
 
+/* It may still have an effect: also a copy, which is on an errand, but whose commands write */
+static gboolean
+is_aborted_work(const ScsiCommand *command)
+{
+    return command->aborted && (!is_errand(command) || command->on_abort != NULL);
+}
+
 /* Commands in flight that the state in force refuses, or that it aborted */
 static gboolean
 has_pending(const LuShard *shard)
@@ -129,8 +137,9 @@ has_pending(const LuShard *shard)
         list_foreach(iter, &nexus_lun->tasks) {
             const ScsiCommand *command = list_entry(iter, ScsiCommand, link);
 
-            if (command->state == SCSI_STATE_IO && !is_errand(command) &&
-                ((aborts && command->aborted) || reservation_refuses(command)))
+            if (command->state == SCSI_STATE_IO &&
+                ((aborts && is_aborted_work(command)) ||
+                 (!is_errand(command) && reservation_refuses(command))))
                 return TRUE;
         }
     }
@@ -405,7 +414,7 @@ leave_start(NexusLun *nexus_lun, Nexus *waiting)
 void
 reservation_lun_deinit(NexusLun *nexus_lun)
 {
-    if (nexus_lun->holds_reserve)
+    if (nexus_lun->holds_reserve && !nexus_is_sibling(nexus_lun->nexus))
         leave_start(nexus_lun, NULL);
 }
 

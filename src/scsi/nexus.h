@@ -76,8 +76,9 @@ void nexus_free(Nexus *nexus);
  */
 void nexus_set_map(Nexus *nexus, LunMap *map);
 
-/* Another target was changed or removed, or its access rules: copies from and to its units go on as
- * far as the initiator may still use these. Calls NexusConfig.reach. */
+/* Another target was changed or removed, or its access rules; NULL: what the initiator may use of
+ * any. Copies from and to its units go on as far as the initiator may still use these. Calls
+ * NexusConfig.reach. */
 void nexus_review_reach(Nexus *nexus, const char *target_name);
 
 /**

@@ -115,7 +115,19 @@ may_start(const NexusLun *nexus_lun)
            nexus_lun->nexus->scsi->n_copies < COPY_MAX_OF_WORKER;
 }
 
-/* NULL: the command was ended. @work is given away else. */
+/* Before the command is answered: the nexus may be gone after that, and with it a sibling */
+static RodJob *
+refuse(ScsiCommand *command, RodWork *work, SenseCode code)
+{
+    rod_work_free(work);
+    if (code == SENSE_NONE)
+        scsi_command_finish(command, SCSI_BUSY);
+    else
+        scsi_command_fail(command, code);
+    return NULL;
+}
+
+/* @work is given away. NULL: the command was ended. */
 static RodJob *
 make_job(ScsiCommand *command, RodWork *work)
 {
@@ -126,18 +138,12 @@ make_job(ScsiCommand *command, RodWork *work)
     RodJob *job;
 
     /* What begins now needs the unit to be in the map: it may have left while data was received */
-    if (nexus_find_lun(command->nexus, nexus_lun->lun) != nexus_lun) {
-        scsi_command_fail(command, SENSE_NOT_READY_BECOMING_READY);
-        return NULL;
-    }
-    if (!may_start(nexus_lun)) {
-        scsi_command_finish(command, SCSI_BUSY);
-        return NULL;
-    }
-    if ((other != NULL && other->command != NULL) || (copy != NULL && copy->command != NULL)) {
-        scsi_command_fail(command, SENSE_OPERATION_IN_PROGRESS);
-        return NULL;
-    }
+    if (nexus_find_lun(command->nexus, nexus_lun->lun) != nexus_lun)
+        return refuse(command, work, SENSE_NOT_READY_BECOMING_READY);
+    if (!may_start(nexus_lun))
+        return refuse(command, work, SENSE_NONE);
+    if ((other != NULL && other->command != NULL) || (copy != NULL && copy->command != NULL))
+        return refuse(command, work, SENSE_OPERATION_IN_PROGRESS);
     rod_forget(other);
     copy_forget(copy);
 
@@ -330,7 +336,6 @@ static void
 on_populate_list(ScsiCommand *command)
 {
     const LuShard *shard = command->nexus_lun->shard;
-    g_autoptr(RodWork) work = g_new0(RodWork, 1);
     RodList list;
     Sense sense = { 0 };
     RodJob *job;
@@ -342,11 +347,10 @@ on_populate_list(ScsiCommand *command)
         return;
     }
 
-    job = make_job(command, work);
+    job = make_job(command, g_new0(RodWork, 1));
     if (job == NULL)
         return;
 
-    work = NULL;
     scsi_command_drop_buffer(command);
     scsi_command_errand_started(command);
     job->token = rod_token_new(command->nexus, shard->lu, list.ranges, list.n_ranges, list.timeout);
@@ -485,17 +489,17 @@ on_write_list(ScsiCommand *command)
     if (!rod_list_judge_write(command->data, command->data_length, lu_shard_n_blocks(shard),
                               shard->lu->block_shift, &list, &sense) ||
         !resolve(command, &list, work, &token, &sense)) {
+        g_clear_pointer(&work, rod_work_free);
         scsi_command_fail_sense(command, &sense);
         return;
     }
 
-    job = make_job(command, work);
+    job = make_job(command, g_steal_pointer(&work));
     if (job == NULL) {
         rod_token_unref(token);
         return;
     }
 
-    work = NULL;
     job->token = token;
     job->delete_token = list.delete_token;
     if (token != NULL)

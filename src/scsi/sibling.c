@@ -139,7 +139,7 @@ nexus_review_reach(Nexus *nexus, const char *target_name)
         Nexus *sibling = list_entry(link, Nexus, sibling_link);
         LunMap *map;
 
-        if (strcmp(sibling->target_name, target_name) != 0)
+        if (target_name != NULL && strcmp(sibling->target_name, target_name) != 0)
             continue;
         map = look_again(sibling);
         nexus_set_map(sibling, map);

@@ -11,6 +11,7 @@
 
 #include "scsi/sibling.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "backstore/backstore.h"
@@ -429,6 +430,38 @@ test_reserved_there(void)
     pair_clear(&pair);
 }
 
+static ScsiStatus
+run_plain(Pair *pair, Nexus *nexus, guint8 opcode)
+{
+    TestCommand test;
+    ScsiStatus status =
+        test_execute(pair->c.rig, nexus, &test, CDB(opcode, 0, 0, 0, 0, 0), 0, NULL, 0);
+
+    test_command_clear(&test);
+    return status;
+}
+
+/* What a session there has by RESERVE holds for the copy, and does not end with it */
+static void
+test_reserve_is_kept(void)
+{
+    Nexus *self, *other;
+    Pair pair;
+
+    pair_init(&pair);
+    other = log_in_at_zero(&pair, "iqn.2026-11.org.example:other,i,0x000000000007");
+    self = log_in_at_zero(&pair, pair.c.nexus->initiator_port_name);
+    g_assert_cmpint(run_plain(&pair, self, 0x16), ==, SCSI_GOOD); /* RESERVE */
+    assert_works(&pair);
+    rig_turn(pair.c.rig);
+    g_assert_cmpint(run_plain(&pair, other, 0x00), ==, SCSI_RESERVATION_CONFLICT);
+    g_assert_cmpint(run_plain(&pair, self, 0x17), ==, SCSI_GOOD); /* RELEASE */
+    g_assert_cmpint(run_plain(&pair, other, 0x00), ==, SCSI_GOOD);
+    nexus_free(self);
+    nexus_free(other);
+    pair_clear(&pair);
+}
+
 /* REGISTER for all ports of host1 that are known */
 static void
 register_for_host(Pair *pair, Nexus *nexus, TestCommand *test)
@@ -726,6 +759,190 @@ test_free_before_sweep(void)
     pair_clear(&pair);
 }
 
+/* Both units hold their requests; the second one is LUN 1, or another target's */
+static void
+pair_init_slow(Pair *pair, gboolean is_own)
+{
+    const SlowConfig config = { .size = 4 * MIB };
+
+    *pair = (Pair){ 0 };
+    copy_init_slow(&pair->c, &config, 1, 0);
+    if (!is_own)
+        leave_one(pair);
+}
+
+static void
+let_go_there(Pair *pair)
+{
+    slow_hold(pair->c.store, FALSE);
+    slow_release(pair->c.store, 0);
+    rig_turn(pair->c.rig);
+}
+
+/* PREEMPT AND ABORT at the unit that was asked waits for what the copy writes at the other one */
+static void
+run_preempted(gboolean is_own)
+{
+    TestCommand test, preempt;
+    guint8 list[24] = { 0 };
+    Nexus *other;
+    Pair pair;
+
+    pair_init_slow(&pair, is_own);
+    other = rig_new_nexus(pair.c.rig, 0, 2);
+    reserve_out(&pair, pair.c.nexus, 0x00, 0, 0, 0xa1);
+    reserve_out(&pair, other, 0x00, 0, 0, 0xb1);
+    copy_make_list(&pair.c);
+    copy_add_segment(&pair.c, 0, 1, 64, 8, 100);
+    slow_hold(pair.c.store, TRUE);
+    copy_prepare(&pair.c, &test, 0x00);
+    test_start(&test);
+    rig_turn(pair.c.rig);
+    g_assert_cmpuint(slow_n_held(pair.c.store, 0), ==, 1);
+
+    put_be64(list, 0xb1);
+    put_be64(list + 8, 0xa1);
+    test_command_init(&preempt, other, 0, CDB(0x5f, 0x05, 5, 0, 0, 0, 0, 0, sizeof(list), 0));
+    preempt.command.expected_out = sizeof(list);
+    preempt.out = list;
+    preempt.n_out = sizeof(list);
+    test_start(&preempt);
+    rig_turn(pair.c.rig);
+    g_assert_false(preempt.is_done);
+
+    let_go_there(&pair);
+    g_assert_true(preempt.is_done);
+    test_assert_good(&preempt);
+    g_assert_true(test.is_done);
+    test_command_clear(&preempt);
+    test_command_clear(&test);
+    nexus_free(other);
+    pair_clear(&pair);
+}
+
+static void
+test_preempted(void)
+{
+    run_preempted(TRUE);
+    run_preempted(FALSE);
+}
+
+/* A WRITE of somebody else, in flight at the second unit and aborted: what comes behind it is parked */
+static void
+block_there(Pair *pair, Nexus *other, TestCommand *write, ScsiTmf *tmf)
+{
+    static const guint8 data[64 * 512];
+    guint8 cdb[16] = { 0x8a };
+
+    put_be64(cdb + 2, 100);
+    put_be32(cdb + 10, 64);
+    slow_hold(pair->c.store, TRUE);
+    test_command_init(write, other, 5, cdb, sizeof(cdb));
+    write->command.expected_out = sizeof(data);
+    write->out = data;
+    write->n_out = sizeof(data);
+    test_start(write);
+    rig_turn(pair->c.rig);
+    g_assert_cmpuint(slow_n_held(pair->c.store, 0), ==, 1);
+
+    *tmf = (ScsiTmf){ .function = TMF_LOGICAL_UNIT_RESET, .nexus = other, .done = on_reset };
+    lun_encode(5, tmf->lun);
+    scsi_tmf_start(tmf);
+    rig_turn(pair->c.rig);
+}
+
+/* One piece has failed and another one is parked at the second unit: an abort does not wait for that,
+ * and it is not written afterwards */
+static void
+run_aborted_after_failure(gboolean is_own, gboolean is_loss)
+{
+    TestCommand test, write;
+    Nexus *other;
+    ScsiTmf tmf;
+    Pair pair;
+
+    pair_init_slow(&pair, is_own);
+    copy_fill(&pair.c);
+    other = log_in_there(&pair, "iqn.2026-11.org.example:other,i,0x000000000007");
+    block_there(&pair, other, &write, &tmf);
+
+    copy_make_list(&pair.c);
+    copy_add_segment(&pair.c, 0, 1, 64, 8, 100);
+    copy_add_segment(&pair.c, 0, 0, 64, 1000, 2000);
+    slow_hold(pair.c.rig->store, TRUE);
+    copy_prepare(&pair.c, &test, 0x00);
+    test_start(&test);
+    rig_turn(pair.c.rig);
+    slow_release(pair.c.rig->store, 0); /* both READs */
+    rig_turn(pair.c.rig);
+    g_assert_cmpuint(slow_n_held(pair.c.rig->store, 0), ==, 1); /* the second WRITE */
+    slow_fail_next(pair.c.rig->store, EIO);
+    let_go(&pair);
+    g_assert_false(test.is_done);
+
+    if (is_loss)
+        nexus_abort_all(pair.c.nexus);
+    else
+        scsi_command_abort(&test.command);
+    rig_turn(pair.c.rig);
+    g_assert_true(test.is_done);
+
+    let_go_there(&pair);
+    g_assert_cmpint(memcmp(slow_memory(pair.c.store) + 100 * 512,
+                           slow_memory(pair.c.rig->store) + 8 * 512, 64 * 512),
+                    !=, 0);
+    test_command_clear(&test);
+    test_command_clear(&write);
+    nexus_free(other);
+    pair_clear(&pair);
+}
+
+static void
+test_aborted_after_failure(void)
+{
+    for (guint i = 0; i < 4; i++)
+        run_aborted_after_failure((i & 1) != 0, (i & 2) != 0);
+}
+
+static void
+send_list(ScsiCommand *command)
+{
+    const Pair *pair = command->nexus->user_data;
+
+    memcpy(command->data, pair->c.list, pair->c.length);
+    scsi_command_data_out_ready(command);
+}
+
+static void
+end_and_free(ScsiCommand *command)
+{
+    Nexus *nexus = command->nexus;
+
+    g_assert_cmpint(command->status, ==, SCSI_CHECK_CONDITION);
+    scsi_command_end(command);
+    nexus_free(nexus);
+}
+
+/* A transport may free the nexus when it is given the answer of a list that was refused */
+static void
+test_free_in_done(void)
+{
+    static const ScsiTransport transport = { .data_out = send_list, .done = end_and_free };
+    ScsiCommand command = { .transport = &transport, .cdb = { 0x83 } };
+    Pair pair;
+
+    pair_init(&pair);
+    make_list(&pair);
+    put_be64(pair.c.list + 80 + 20, 1 << 20); /* the destination ends before */
+    command.nexus = pair.c.nexus;
+    put_be32(command.cdb + 10, (guint32)pair.c.length);
+    command.expected_out = (guint32)pair.c.length;
+    scsi_command_begin(&command);
+    scsi_command_run(&command);
+    pair.c.nexus = pair.c.rig->nexus = rig_new_nexus(pair.c.rig, 0, 1);
+    pair_clear(&pair);
+}
+
 /*
  * Tokens
  */
@@ -858,6 +1075,7 @@ main(int argc, char **argv)
     ADD("write-protected-there", test_write_protected_there);
     ADD("port-group-there", test_port_group_there);
     ADD("reserved-there", test_reserved_there);
+    ADD("reserve-is-kept", test_reserve_is_kept);
     ADD("is-not-known", test_is_not_known);
     ADD("access-ends", test_access_ends);
     ADD("access-ends-in-flight", test_access_ends_in_flight);
@@ -868,6 +1086,9 @@ main(int argc, char **argv)
     ADD("abort", test_abort);
     ADD("nexus-loss", test_nexus_loss);
     ADD("free-before-sweep", test_free_before_sweep);
+    ADD("preempted", test_preempted);
+    ADD("aborted-after-failure", test_aborted_after_failure);
+    ADD("free-in-done", test_free_in_done);
     ADD("token", test_token);
     ADD("token-access-ends", test_token_access_ends);
 #undef ADD
