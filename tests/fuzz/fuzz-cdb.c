@@ -4,8 +4,9 @@
 /*
  * Commands as an initiator could send them: each record of the input is a task
  * attribute, a LUN, the bytes expected each way and a CDB; the bytes after them
- * are the Data-Out. Several commands are out at once, some are aborted.
- * Whatever they are, each ends once and leaves nothing behind.
+ * are the Data-Out. Several commands are out at once, some are aborted, and
+ * meanwhile another target takes away and gives back the unit that copies find
+ * there. Whatever they are, each ends once and leaves nothing behind.
  */
 
 #include <string.h>
@@ -16,6 +17,8 @@
 
 #define HEAD_SIZE 26
 #define N_SLOTS   4
+
+#define EXTENDED_COPY 0x83
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size);
 
@@ -53,7 +56,10 @@ on_done(ScsiCommand *command)
     g_assert_true(slot->is_busy);
     g_assert_cmpuint(command->data_offset + command->data_length, <=,
                      MAX(command->expected_in, command->expected_out));
-    g_assert_cmpint(command->sense_length > 0, ==, command->status == SCSI_CHECK_CONDITION);
+    if (command->status == SCSI_CHECK_CONDITION)
+        g_assert_cmpint(command->sense_length, >, 0);
+    else if (command->status != SCSI_GOOD || command->cdb[0] != EXTENDED_COPY) /* G_SENSE */
+        g_assert_cmpint(command->sense_length, ==, 0);
     slot->is_busy = FALSE;
     scsi_command_end(command);
 }
@@ -68,6 +74,45 @@ static void
 on_released(Lu *lu, gpointer user_data)
 {
     *(gboolean *)user_data = TRUE;
+}
+
+/*
+ * The other target
+ */
+
+#define THERE "u"
+
+typedef struct {
+    Lu *lu;
+    guint n_changes; /* of four versions each one follows the other */
+} There;
+
+static gboolean
+reach(gpointer user_data, const char *target_name, LuMatchFn is_wanted, gconstpointer wanted,
+      NexusReach *ret_reach)
+{
+    const There *there = user_data;
+
+    if (there->n_changes % 4 == 1 || !is_wanted(there->lu, wanted))
+        return FALSE;
+
+    *ret_reach = (NexusReach){
+        .target_name = THERE,
+        .relative_target_port = 2,
+        .target_port_group = 1,
+        .map = lun_map_new(&(LunEntry){ .lun = there->n_changes % 4 == 2 ? 6 : 5,
+                                        .lu = there->lu,
+                                        .read_only = there->n_changes % 4 == 3 },
+                           1),
+    };
+    return TRUE;
+}
+
+static void
+change(There *there, Nexus *nexus)
+{
+    there->n_changes++;
+    nexus_review_reach(nexus, THERE);
 }
 
 static void
@@ -108,7 +153,7 @@ turn_until_idle(Worker *worker, const Nexus *nexus)
 }
 
 static void
-run_all(Worker *worker, Nexus *nexus, const guint8 *data, gsize size)
+run_all(Worker *worker, Nexus *nexus, There *there, const guint8 *data, gsize size)
 {
     Slot slots[N_SLOTS] = { 0 };
     gsize at = 0;
@@ -119,6 +164,8 @@ run_all(Worker *worker, Nexus *nexus, const guint8 *data, gsize size)
         if (slot->is_busy)
             turn_until_idle(worker, nexus);
         start(slot, nexus, data + at, data + at + HEAD_SIZE, size - at - HEAD_SIZE);
+        if (data[at] & 16)
+            change(there, nexus);
     }
 
     turn_until_idle(worker, nexus);
@@ -152,17 +199,25 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     static const BackstoreConfig disc_config = {
         .type = "ram", .name = "disc", .size = (guint64)1 << 20, .block_size = 2048, .fd = -1
     };
+    static const BackstoreConfig far_config = {
+        .type = "ram", .name = "far", .size = (guint64)2 << 20, .fd = -1
+    };
+    static const LuConfig far_lu_config = { .name = "far", .uuid = { 2 } };
     static const LuConfig lu_config = { .name = "disk", .thin = TRUE };
     static const LuConfig drive_config = { .name = "disc", .uuid = { 1 }, .device = LU_CDROM };
-    static const NexusConfig nexus_config = { .initiator_port_name =
-                                                  "iqn.2026-11.org.a:b,i,0x000000000001",
-                                              .target_name = "t",
-                                              .relative_target_port = 1,
-                                              .target_port_group = 1 };
+    There there = { 0 };
+    const NexusConfig nexus_config = { .initiator_port_name =
+                                           "iqn.2026-11.org.a:b,i,0x000000000001",
+                                       .target_name = "t",
+                                       .relative_target_port = 1,
+                                       .target_port_group = 1,
+                                       .reach = reach,
+                                       .user_data = &there };
     Offload *offload = offload_new(1);
     Worker *worker = worker_new(0, &worker_config, offload, NULL);
     Backstore *store = backstore_open(&store_config, offload, 1, NULL);
     Backstore *disc = backstore_open(&disc_config, offload, 1, NULL);
+    Backstore *far = backstore_open(&far_config, offload, 1, NULL);
     Lu *lu = lu_new(&lu_config, store, &worker, 1, 0);
     Lu *drive = lu_new(&drive_config, disc, &worker, 1, 0);
     LunMap *map = lun_map_new((LunEntry[]){ { .lun = 0, .lu = lu },
@@ -171,13 +226,16 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
                               3);
     Nexus *nexus;
 
+    there.lu = lu_new(&far_lu_config, far, &worker, 1, 0);
     scsi_worker_init(worker, NULL, NULL);
     nexus = nexus_new(worker, &nexus_config, map);
     snapshot_unref(&map->snapshot);
-    run_all(worker, nexus, data, size);
+    run_all(worker, nexus, &there, data, size);
     nexus_free(nexus);
+    release(there.lu, worker);
     release(drive, worker);
     release(lu, worker);
+    backstore_close(far);
     backstore_close(disc);
     backstore_close(store);
     scsi_worker_deinit(worker);
