@@ -250,6 +250,7 @@ send_request(ScsiCommand *command)
     request->user_data = control->user_data;
     command->nexus_lun->n_set_groups++;
     scsi_command_errand_started(command);
+    command->is_at_control = TRUE;
     mailbox_send(control->to, &request->message, on_request);
 }
 

@@ -418,6 +418,11 @@ scsi_command_take_scratch(ScsiCommand *command, gsize size)
 void
 scsi_command_receive(ScsiCommand *command, guint32 length, void (*resume)(ScsiCommand *))
 {
+    /* Of a unit that was replaced: an initiator that sends nothing would keep its store open */
+    if (command->nexus_lun != NULL && command->nexus_lun->is_leaving) {
+        scsi_command_fail(command, SENSE_NOT_READY_BECOMING_READY);
+        return;
+    }
     command->state = SCSI_STATE_DATA_OUT;
     command->data_offset = command->done_bytes;
     command->data_length = length;
@@ -495,6 +500,7 @@ on_io_done(Io *io)
 
     command->state = SCSI_STATE_BLOCKED;
     command->is_at_home = FALSE;
+    command->is_at_control = FALSE;
     if (G_UNLIKELY(shard->n_conflicts != 0)) {
         range_lock_io_ended(shard);
         lu_erase_io_ended(shard);
@@ -1073,6 +1079,7 @@ reset_outcome(ScsiCommand *command)
     command->step = 0;
     command->abort_sequence = 0;
     command->is_at_home = FALSE;
+    command->is_at_control = FALSE;
     command->on_abort = NULL;
     command->buffer = NULL;
     command->scratch = NULL;

@@ -148,10 +148,12 @@ struct ScsiCommand {
     guint64 io_offset; /* of the I/O in flight: unlike @io, never the home worker's */
     guint64 io_end;
     gboolean io_writes;
-    gboolean is_inner;   /* of a copy, see copy-engine.c: no unit attention, no task ordering */
-    ScsiCommand *peer;   /* the other one of scsi_command_copy() */
-    Deferred *on_abort;  /* to be run when it is aborted while it is on an errand, or NULL */
-    gboolean is_at_home; /* in the hands of the home worker */
+    gboolean is_at_control; /* on an errand to the control thread, beside the unit's queue */
+    gboolean is_inner;      /* of a copy, see copy-engine.c: no unit attention, no task ordering */
+    const ScsiCommand *owner; /* of an inner one: the command that it is a part of, or NULL */
+    ScsiCommand *peer;        /* the other one of scsi_command_copy() */
+    Deferred *on_abort;       /* to be run when it is aborted while it is on an errand, or NULL */
+    gboolean is_at_home;      /* in the hands of the home worker */
     RangeOp range_op;
     const guint8 *range_compare; /* of RANGE_COMPARE_AND_WRITE */
     EraseRequest *erase_request;

@@ -150,7 +150,8 @@ on_end(Deferred *deferred)
     /* Also the news that the command was aborted: what waits need not be waited for */
     if (!run->is_ending && run->command->aborted)
         end_run(run, COPY_ABORTED, SENSE_NONE, SCSI_GOOD, run->extent);
-    if (run->is_ending && (run->next_outcome != COPY_FAILED || run->command->aborted))
+    if (run->is_ending &&
+        (run->next_outcome != COPY_FAILED || run->is_stopping || run->command->aborted))
         abort_lanes(run);
     if (!run->is_ending || count_active(run) > 0)
         return;
@@ -244,6 +245,7 @@ init_inner(CopyLane *lane, ScsiCommand *inner, const ScsiTransport *transport, c
     inner->transport = transport;
     inner->nexus = unit->nexus;
     inner->is_inner = TRUE;
+    inner->owner = lane->run->command;
     lun_encode(unit->lun, inner->lun);
 }
 
@@ -650,6 +652,7 @@ copy_run_start(CopyRun *run)
 void
 copy_run_stop(CopyRun *run)
 {
+    run->is_stopping = TRUE;
     if (run->outcome == COPY_RUNNING)
         end_run(run, COPY_STOPPED, SENSE_NONE, SCSI_GOOD, run->extent);
 }

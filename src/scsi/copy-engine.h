@@ -112,6 +112,7 @@ struct CopyRun {
 
     /* private */
     gboolean is_ending;
+    gboolean is_stopping;
     CopyOutcome next_outcome;
     guint next_extent; /* where the next piece begins */
     guint64 next_offset;

@@ -348,6 +348,31 @@ on_end(Message *message)
     answer_home(shard, on_ended);
 }
 
+/* Home: it has stopped, and nobody waits for it any more */
+static void
+on_stopped(Message *message)
+{
+    Lu *lu = shard_of(message)->lu;
+
+    if (--lu->erase.n_answers > 0)
+        return;
+
+    lu->erase.is_running = FALSE;
+    lu_shard_check_released(&lu->shards[lu->home]);
+}
+
+/* Shard: its unit goes, the erasing goes on with the next one */
+static void
+on_stop(Message *message)
+{
+    LuShard *shard = shard_of(message);
+    ListLink *link;
+
+    while ((link = list_pop(&shard->erase_waiters)) != NULL)
+        scsi_command_fail(list_entry(link, ScsiCommand, wait_link), SENSE_NOT_READY_BECOMING_READY);
+    answer_home(shard, on_stopped);
+}
+
 /*
  * On the home worker
  */
@@ -361,8 +386,7 @@ finish(Lu *lu)
 
     /* The state of the shards and the record stay: it goes on when the unit comes back */
     if (erase->is_stopping && !erase->has_failed && erase->pass < erase->request.n_passes) {
-        erase->is_running = FALSE;
-        lu_shard_check_released(&lu->shards[lu->home]);
+        broadcast(lu, on_stop);
         return;
     }
 

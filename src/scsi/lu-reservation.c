@@ -20,7 +20,8 @@
  * So what LU_CHANGED waits for is only I/O in flight, and no worker can start
  * new I/O that it would have to wait for. Commands that are themselves on an
  * errand to the home worker are not waited for: they stand behind this change
- * in its queue, and it decides anew when their turn comes.
+ * in its queue, and it decides anew when their turn comes. (But for an erasing
+ * that is being begun: it begins all the same.)
  *
  * A change that aborts counts as an abort for requests that are under way:
  * they come back stale and are sent again when their command lives.
@@ -116,11 +117,13 @@ is_errand(const ScsiCommand *command)
     return command->is_at_home && command->io_end == 0;
 }
 
-/* It may still have an effect: also a copy, which is on an errand, but whose commands write */
+/* It may still have an effect. Those on an errand to the home worker have none; a copy has, whose own
+ * commands write, and one that the control thread is about to carry out. */
 static gboolean
 is_aborted_work(const ScsiCommand *command)
 {
-    return command->aborted && (!is_errand(command) || command->on_abort != NULL);
+    return command->aborted &&
+           (!is_errand(command) || command->on_abort != NULL || command->is_at_control);
 }
 
 /* Commands in flight that the state in force refuses, or that it aborted */

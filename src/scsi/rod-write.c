@@ -129,6 +129,7 @@ start_zero(RodJob *job, guint64 lba, guint32 n_blocks)
     inner->transport = &zero_transport;
     inner->nexus = job->command->nexus;
     inner->is_inner = TRUE;
+    inner->owner = job->command;
     lun_encode(job->nexus_lun->lun, inner->lun);
     inner->cdb[0] = WRITE_SAME_16;
     inner->cdb[1] = NDOB;
@@ -173,9 +174,17 @@ zero_next(RodJob *job)
     start_zero(job, range->lba + work->n_zeroed, work->n_step);
 }
 
+static void
+on_zero_abort(Deferred *deferred)
+{
+    scsi_command_abort(&list_entry(deferred, RodWork, abort)->inner);
+}
+
 void
 rod_work_zero(RodJob *job)
 {
+    deferred_init(&job->work->abort, on_zero_abort);
+    job->command->on_abort = &job->work->abort;
     zero_next(job);
 }
 

@@ -242,6 +242,9 @@ rod_job_end(RodJob *job, CopyOutcome outcome, SenseCode code, ScsiStatus status)
     command->lba = status;
     set_outcome(job, command, outcome, code, status);
     drop_token(job, command);
+    if (command->on_abort != NULL)
+        deferred_cancel(command->on_abort);
+    command->on_abort = NULL;
     g_clear_pointer(&job->work, rod_work_free);
 
     list_init(&stoppers);
@@ -360,6 +363,7 @@ on_populate_list(ScsiCommand *command)
     }
 
     begin_inner(job, &job->work->inner, &publish_transport, &publish_operation);
+    job->work->inner.owner = command;
     scsi_command_run_inner(&job->work->inner);
 }
 

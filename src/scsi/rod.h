@@ -56,6 +56,7 @@ typedef struct {
     guint64 n_zeroed; /* of that range */
     guint32 n_step;
 
+    Deferred abort;    /* of the same: the command was aborted */
     ScsiCommand inner; /* what makes the token known, or writes zeros */
     SenseCode code;    /* of the former */
 } RodWork;

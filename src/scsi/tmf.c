@@ -8,6 +8,10 @@
  * then wait until those whose I/O was in flight have ended. What concerns
  * others goes to the home worker of each logical unit as a LuReset. What concerns
  * all units of the map takes them one after the other.
+ *
+ * A unit whose store comes or goes is replaced, and what it was doing is not over
+ * with that. So each function takes the units with it that were at the LUN
+ * before, as long as this nexus has commands there.
  */
 
 #include "scsi/tmf.h"
@@ -28,10 +32,10 @@ on_wait_ended(ScsiAbortWait *wait)
 {
     ScsiTmf *tmf = list_entry(wait, ScsiTmf, wait);
 
-    if (tmf->function == TMF_I_T_NEXUS_RESET)
-        abort_next(tmf);
-    else
+    if (tmf->function == TMF_ABORT_TASK)
         finish(tmf, TMF_COMPLETE);
+    else
+        abort_next(tmf);
 }
 
 static void
@@ -82,69 +86,117 @@ query_async_event(ScsiTmf *tmf, const NexusLun *nexus_lun)
     finish(tmf, TMF_SUCCEEDED);
 }
 
+static gboolean
+is_spared(const ScsiCommand *command)
+{
+    return command->is_spared || (command->owner != NULL && command->owner->is_spared);
+}
+
 static ScsiCommand *
 find_concerned(const NexusLun *nexus_lun)
 {
     list_foreach(link, &nexus_lun->tasks) {
         ScsiCommand *command = list_entry(link, ScsiCommand, link);
 
-        if (!command->aborted && !command->is_spared && command->state != SCSI_STATE_DONE)
+        if (!command->aborted && !is_spared(command) && command->state != SCSI_STATE_DONE)
             return command;
     }
 
     return NULL;
 }
 
-/* Returns: how many aborted commands have not ended yet */
-static guint
+static void
 abort_all_of(const NexusLun *nexus_lun)
 {
     ScsiCommand *command;
-    guint n_waiting = 0;
 
     /* From the start each time: the end of one may end others */
     while ((command = find_concerned(nexus_lun)) != NULL)
         scsi_command_abort(command);
+}
+
+/* FALSE: all that @tmf has aborted there has ended */
+static gboolean
+await_unit(ScsiTmf *tmf, const NexusLun *nexus_lun)
+{
+    gboolean is_concerned = FALSE;
+    guint n_waiting = 0;
 
     list_foreach(link, &nexus_lun->tasks) {
-        command = list_entry(link, ScsiCommand, link);
-        n_waiting += command->aborted && command->state == SCSI_STATE_IO;
+        const ScsiCommand *command = list_entry(link, ScsiCommand, link);
+
+        if (!command->aborted || command->state != SCSI_STATE_IO)
+            continue;
+        n_waiting++;
+        is_concerned |= command->abort_sequence <= tmf->sequence;
     }
-    return n_waiting;
+    if (is_concerned)
+        scsi_abort_wait_start(tmf->nexus->scsi, &tmf->wait, nexus_lun, n_waiting);
+    return is_concerned;
 }
 
-static void
-abort_task_set(ScsiTmf *tmf, const NexusLun *nexus_lun)
+static gboolean
+is_meant(const ScsiTmf *tmf, const NexusLun *nexus_lun)
 {
-    guint n_waiting = abort_all_of(nexus_lun);
+    guint16 lun;
 
-    scsi_abort_wait_start(tmf->nexus->scsi, &tmf->wait, nexus_lun, n_waiting);
+    return tmf->function == TMF_I_T_NEXUS_RESET ||
+           (lun_decode(tmf->lun, &lun) == LUN_UNIT && lun == nexus_lun->lun);
 }
 
-/* I_T NEXUS RESET: all are aborted before the first is waited for */
+/* Wait for units one after the other; also for those that are not in the map any more, or were
+ * replaced there */
 static void
 abort_next(ScsiTmf *tmf)
 {
-    const LunMap *map = tmf->nexus->map;
+    const Nexus *nexus = tmf->nexus;
 
-    for (guint i = 0; i < map->n_entries; i++) {
-        NexusLun *nexus_lun = tmf->nexus->luns[i];
-        guint n_waiting;
+    for (guint i = 0; i < nexus->map->n_entries; i++) {
+        if (is_meant(tmf, nexus->luns[i]) && await_unit(tmf, nexus->luns[i]))
+            return;
+    }
+    list_foreach(link, &nexus->leaving) {
+        const NexusLun *nexus_lun = list_entry(link, NexusLun, leaving_link);
 
-        if (map->entries[i].lun < tmf->next_lun)
-            continue;
-        n_waiting = abort_all_of(nexus_lun);
-        if (n_waiting == 0)
-            continue;
-        tmf->next_lun = (guint32)map->entries[i].lun + 1;
-        scsi_abort_wait_start(tmf->nexus->scsi, &tmf->wait, nexus_lun, n_waiting);
-        return;
+        if (is_meant(tmf, nexus_lun) && await_unit(tmf, nexus_lun))
+            return;
     }
 
     finish(tmf, TMF_COMPLETE);
 }
 
+/* One that is empty frees itself */
+static void
+abort_leaving(const ScsiTmf *tmf)
+{
+    gboolean again = TRUE;
+
+    while (again) {
+        again = FALSE;
+        list_foreach(link, &tmf->nexus->leaving) {
+            const NexusLun *nexus_lun = list_entry(link, NexusLun, leaving_link);
+            ScsiCommand *command = is_meant(tmf, nexus_lun) ? find_concerned(nexus_lun) : NULL;
+
+            if (command == NULL)
+                continue;
+            scsi_command_abort(command);
+            again = TRUE;
+            break;
+        }
+    }
+}
+
+static void
+abort_task_set(ScsiTmf *tmf, const NexusLun *nexus_lun)
+{
+    abort_all_of(nexus_lun);
+    abort_leaving(tmf);
+    tmf->sequence = tmf->nexus->scsi->abort_sequence;
+    abort_next(tmf);
+}
+
 static void reset_next(ScsiTmf *tmf);
+static gboolean reset_replaced(ScsiTmf *tmf);
 
 static void
 on_reset_done(LuReset *reset)
@@ -155,6 +207,8 @@ on_reset_done(LuReset *reset)
     shard->n_requests--;
     lu_shard_check_released(shard);
 
+    if (reset_replaced(tmf))
+        return;
     if (tmf->function == TMF_LOGICAL_UNIT_RESET)
         finish(tmf, TMF_COMPLETE);
     else
@@ -190,6 +244,42 @@ reset_unit(ScsiTmf *tmf, Lu *lu, SenseCode attention)
     lu_reset_start(&tmf->reset);
 }
 
+/* Of the units that were where one is now that is to be reset, the next one that was not yet */
+static const NexusLun *
+find_replaced(const ScsiTmf *tmf)
+{
+    const NexusLun *found = NULL;
+
+    list_foreach(link, &tmf->nexus->leaving) {
+        const NexusLun *nexus_lun = list_entry(link, NexusLun, leaving_link);
+        const NexusLun *now = nexus_find_lun(tmf->nexus, nexus_lun->lun);
+
+        if (nexus_lun->serial >= tmf->next_serial && now != NULL &&
+            lu_is_same_unit(now->lu, nexus_lun->lu) &&
+            (tmf->function != TMF_LOGICAL_UNIT_RESET || is_meant(tmf, nexus_lun)) &&
+            (found == NULL || nexus_lun->serial < found->serial))
+            found = nexus_lun;
+    }
+
+    return found;
+}
+
+/* The unit that was there before its store came or went: its commands have not ended */
+static gboolean
+reset_replaced(ScsiTmf *tmf)
+{
+    const NexusLun *nexus_lun = find_replaced(tmf);
+
+    if (nexus_lun == NULL)
+        return FALSE;
+
+    give_up_tasks(nexus_lun);
+    tmf->next_serial = nexus_lun->serial + 1;
+    reset_unit(tmf, nexus_lun->lu,
+               tmf->function == TMF_LOGICAL_UNIT_RESET ? SENSE_LU_RESET : SENSE_POWER_ON);
+    return TRUE;
+}
+
 /* The map may change between two units, so it is looked at anew by number */
 static void
 reset_next(ScsiTmf *tmf)
@@ -216,6 +306,7 @@ scsi_tmf_start(ScsiTmf *tmf)
     list_init(&tmf->wait.link);
     tmf->wait.ended = on_wait_ended;
     tmf->next_lun = 0;
+    tmf->next_serial = 0;
     tmf->information = 0;
 
     if (tmf->function == TMF_TARGET_WARM_RESET || tmf->function == TMF_TARGET_COLD_RESET) {
@@ -226,6 +317,7 @@ scsi_tmf_start(ScsiTmf *tmf)
     }
     if (tmf->function == TMF_I_T_NEXUS_RESET) {
         nexus_abort_all(tmf->nexus);
+        tmf->sequence = tmf->nexus->scsi->abort_sequence;
         abort_next(tmf);
         return;
     }

@@ -62,7 +62,9 @@ struct ScsiTmf {
     /* private */
     ScsiAbortWait wait;
     LuReset reset;
-    guint32 next_lun; /* what concerns all units: the next one to take */
+    guint64 sequence;    /* of the aborts that it waits for */
+    guint64 next_serial; /* of replaced units: the next one to reset */
+    guint32 next_lun;    /* what concerns all units: the next one to take */
 };
 
 void scsi_tmf_start(ScsiTmf *tmf);

@@ -449,6 +449,23 @@ test_execute(Rig *rig, Nexus *nexus, TestCommand *test, const guint8 *cdb, gsize
     return test->command.status;
 }
 
+static void
+on_tmf_done(ScsiTmf *tmf)
+{
+    list_entry(tmf, TestManagement, tmf)->is_done = TRUE;
+}
+
+void
+test_manage(TestManagement *test, TmfFunction function, Nexus *nexus, guint lun,
+            ScsiCommand *command)
+{
+    *test = (TestManagement){
+        .tmf = { .function = function, .nexus = nexus, .command = command, .done = on_tmf_done },
+    };
+    lun_encode((guint16)lun, test->tmf.lun);
+    scsi_tmf_start(&test->tmf);
+}
+
 guint32
 test_sense(const TestCommand *test)
 {

@@ -106,6 +106,16 @@ void test_run(Rig *rig, TestCommand *test);
 ScsiStatus test_execute(Rig *rig, Nexus *nexus, TestCommand *test, const guint8 *cdb, gsize n,
                         guint32 expected_in, const guint8 *out, gsize n_out);
 
+/* A task management function */
+typedef struct {
+    ScsiTmf tmf;
+    gboolean is_done;
+} TestManagement;
+
+/* @command: of ABORT TASK and QUERY TASK, else NULL */
+void test_manage(TestManagement *test, TmfFunction function, Nexus *nexus, guint lun,
+                 ScsiCommand *command);
+
 guint32 test_sense(const TestCommand *test); /* key << 16 | ASC << 8 | ASCQ */
 gboolean test_sense_is(const TestCommand *test, SenseCode code);
 void test_assert_good(const TestCommand *test);

@@ -349,6 +349,90 @@ test_same_map_is_no_change(void)
     pair_clear(&pair);
 }
 
+/* What was begun on the unit that was there before is concerned too: the answer waits for it */
+static void
+run_tmf(TmfFunction function)
+{
+    static const guint8 block[512];
+    TestCommand test;
+    TestManagement tmf;
+    Pair pair;
+
+    pair_init(&pair, SENSE_NOT_READY_MANUAL, MIB);
+    pair_map(&pair, pair.rig->lu);
+    forget_attentions(&pair);
+    slow_hold(pair.rig->store, TRUE);
+    test_command_init(&test, pair.rig->nexus, 0, CDB(0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+    test.command.expected_out = sizeof(block);
+    test.out = block;
+    test.n_out = sizeof(block);
+    test_start(&test);
+    rig_turn(pair.rig);
+    pair_map(&pair, pair.lu);
+
+    test_manage(&tmf, function, pair.rig->nexus, 0, &test.command);
+    rig_turn(pair.rig);
+    g_assert_false(tmf.is_done);
+    g_assert_true(test.command.aborted);
+    slow_hold(pair.rig->store, FALSE);
+    slow_release(pair.rig->store, 0);
+    rig_turn(pair.rig);
+    g_assert_true(tmf.is_done);
+    g_assert_cmpint(tmf.tmf.response, ==, TMF_COMPLETE);
+    g_assert_true(test.is_done);
+    test_command_clear(&test);
+    pair_clear(&pair);
+}
+
+static void
+test_task_management(void)
+{
+    static const TmfFunction functions[] = {
+        TMF_ABORT_TASK,         TMF_ABORT_TASK_SET,    TMF_CLEAR_TASK_SET,
+        TMF_LOGICAL_UNIT_RESET, TMF_TARGET_WARM_RESET, TMF_I_T_NEXUS_RESET,
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(functions); i++)
+        run_tmf(functions[i]);
+}
+
+/* A WRITE in segments ends after the one that the store has, and does not wait for the next one */
+static void
+test_segments(void)
+{
+    const BackstoreConfig gone = { .name = "disk", .size = 4 * MIB, .fd = -1 };
+    g_autofree guint8 *data = g_malloc0(3 * MIB / 2);
+    g_autoptr(GError) error = NULL;
+    Rig *rig = rig_new(&(RigConfig){ .slow = { .size = 4 * MIB } });
+    Backstore *absent = backstore_open_absent(&gone, NULL, rig->offload, rig->n_workers, &error);
+    Lu *lu = make_lu(rig, absent, &(LuConfig){ .not_ready = SENSE_NOT_READY });
+    TestCommand test;
+
+    g_assert_no_error(error);
+    slow_hold(rig->store, TRUE);
+    test_command_init(&test, rig->nexus, 0, CDB(0x2a, 0, 0, 0, 0, 0, 0, 0x0c, 0, 0));
+    test.command.expected_out = 3 * MIB / 2;
+    test.out = data;
+    test.n_out = 3 * MIB / 2;
+    test_start(&test);
+    rig_turn(rig);
+    g_assert_cmpuint(slow_n_held(rig->store, 0), ==, 1);
+    test.hold_data_out = TRUE;
+    set_map(rig->nexus, &(LunEntry){ 0, lu, FALSE }, 1);
+    slow_hold(rig->store, FALSE);
+    slow_release(rig->store, 0);
+    rig_turn(rig);
+    g_assert_true(test.is_done);
+    test_assert_sense(&test, SENSE_NOT_READY_BECOMING_READY);
+    test_command_clear(&test);
+
+    set_map(rig->nexus, &(LunEntry){ 0, rig->lu, FALSE }, 1);
+    rig_turn(rig);
+    lu_free(lu);
+    backstore_close(absent);
+    rig_free(rig);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -363,6 +447,8 @@ main(int argc, char **argv)
     ADD("command-in-flight-ends", test_command_in_flight_ends);
     ADD("command-that-receives-fails", test_command_that_receives_fails);
     ADD("abort-all-finds-those-that-leave", test_abort_all_finds_those_that_leave);
+    ADD("task-management", test_task_management);
+    ADD("segments", test_segments);
     ADD("same-map-is-no-change", test_same_map_is_no_change);
     return g_test_run();
 }

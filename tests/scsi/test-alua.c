@@ -395,6 +395,59 @@ test_explicit_is_reported(void)
     rig_free(rig);
 }
 
+static void
+reserve_out(Case *c, Nexus *nexus, TestCommand *test, guint8 action, guint64 key, guint64 new_key,
+            guint8 list[24])
+{
+    put_be64(list, key);
+    put_be64(list + 8, new_key);
+    test_command_init(test, nexus, 0, CDB(0x5f, action, 5, 0, 0, 0, 0, 0, 24, 0));
+    test->command.expected_out = 24;
+    test->out = list;
+    test->n_out = 24;
+    test_start(test);
+    rig_turn(c->rig);
+}
+
+static void
+register_key(Case *c, Nexus *nexus, guint64 key)
+{
+    guint8 list[24] = { 0 };
+    TestCommand test;
+
+    reserve_out(c, nexus, &test, 0x00, 0, key, list);
+    test_assert_good(&test);
+    test_command_clear(&test);
+}
+
+/* PREEMPT AND ABORT: the states change before it is answered, or not at all */
+static void
+test_explicit_preempted(void)
+{
+    TestCommand test = { 0 }, preempt;
+    guint8 list[24] = { 0 };
+    Case c;
+
+    case_init(&c);
+    c.rig->nexus->luns[0]->attentions.n = 0;
+    c.other->luns[0]->attentions.n = 0;
+    register_key(&c, c.rig->nexus, 0xa1);
+    register_key(&c, c.other, 0xb1);
+    start_set(&c, &test, set_standby, 8);
+    reserve_out(&c, c.other, &preempt, 0x05, 0xb1, 0xa1, list);
+    g_assert_false(preempt.is_done);
+
+    set_map(&c, ALUA_STANDBY, ALUA_STATUS_EXPLICIT);
+    alua_answer(c.request, ALUA_SET);
+    test_wait(c.rig, &test);
+    rig_turn(c.rig);
+    g_assert_true(preempt.is_done);
+    test_assert_good(&preempt);
+    test_command_clear(&preempt);
+    test_command_clear(&test);
+    case_clear(&c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -410,6 +463,7 @@ main(int argc, char **argv)
     ADD("explicit", test_explicit);
     ADD("explicit-failures", test_explicit_failures);
     ADD("explicit-abort", test_explicit_abort);
+    ADD("explicit-preempted", test_explicit_preempted);
     ADD("explicit-refusals", test_explicit_refusals);
     ADD("explicit-is-reported", test_explicit_is_reported);
     return g_test_run();

@@ -302,42 +302,19 @@ test_write_protected(void)
     copy_clear(&c);
 }
 
-typedef struct {
-    ScsiTmf tmf;
-    gboolean is_done;
-} TestTmf;
-
-static void
-on_tmf_done(ScsiTmf *tmf)
-{
-    list_entry(tmf, TestTmf, tmf)->is_done = TRUE;
-}
-
-static void
-start_tmf(TestTmf *test, TmfFunction function, Nexus *nexus, guint lun)
-{
-    memset(test, 0, sizeof(*test));
-    test->tmf.function = function;
-    test->tmf.nexus = nexus;
-    test->tmf.lun[1] = (guint8)lun;
-    test->tmf.done = on_tmf_done;
-    scsi_tmf_start(&test->tmf);
-}
-
-/* Task management on either unit waits until the stores are through, and ends the copy */
 static void
 assert_tmf_ends_copy(TmfFunction function, guint lun)
 {
     Copy c;
     TestCommand test;
-    TestTmf tmf;
+    TestManagement tmf;
 
     copy_init_slow(&c, &copying, 1, 0);
     copy_fill(&c);
     add_24_mib(&c);
     hold(&c);
     start(&c, &test, 0);
-    start_tmf(&tmf, function, c.nexus, lun);
+    test_manage(&tmf, function, c.nexus, lun, NULL);
     rig_turn(c.rig);
     g_assert_false(tmf.is_done);
     let_go(&c);
@@ -752,7 +729,7 @@ test_background_reset(void)
 {
     Copy c;
     TestCommand test;
-    TestTmf tmf;
+    TestManagement tmf;
 
     copy_init_slow(&c, &copying, 1, 0);
     copy_fill(&c);
@@ -763,7 +740,7 @@ test_background_reset(void)
     copy_run(&c, &test, 1);
     test_assert_good(&test);
     test_command_clear(&test);
-    start_tmf(&tmf, TMF_LOGICAL_UNIT_RESET, c.nexus, 0);
+    test_manage(&tmf, TMF_LOGICAL_UNIT_RESET, c.nexus, 0, NULL);
     rig_turn(c.rig);
     g_assert_false(tmf.is_done);
     let_go(&c);
@@ -875,6 +852,54 @@ test_background_preempted(void)
     c.nexus->luns[0]->attentions.n = 0;
     g_assert_cmpint(background_status(&c), ==, 0x60);
     nexus_free(other);
+    copy_clear(&c);
+}
+
+/* The unit that was asked is replaced by one that is not ready, and reset: the copy, which went on
+ * between other units, has ended when that is answered */
+static void
+test_background_is_reset_after_replacement(void)
+{
+    const SlowConfig slow = { .size = 4 * MIB };
+    const BackstoreConfig gone = { .name = "disk", .size = 4 * MIB, .fd = -1 };
+    LuConfig config = { .name = "disk", .not_ready = SENSE_NOT_READY_MANUAL };
+    g_autoptr(GError) error = NULL;
+    Backstore *absent;
+    TestCommand test;
+    TestManagement tmf;
+    Copy c;
+    Lu *lu;
+
+    copy_init_slow(&c, &slow, 1, 0);
+    memcpy(config.uuid, rig_uuid, sizeof(rig_uuid));
+    absent = backstore_open_absent(&gone, NULL, c.rig->offload, c.rig->n_workers, &error);
+    g_assert_no_error(error);
+    lu = lu_new(&config, absent, c.rig->workers, c.rig->n_workers, 0);
+    copy_make_lid4(&c);
+    copy_add_segment(&c, 2, 2, 64, 8, 1000);
+    c.list[15] = IMMED;
+    slow_hold(c.store, TRUE);
+    copy_run(&c, &test, 0x01);
+    test_assert_good(&test);
+    test_command_clear(&test);
+    rig_turn(c.rig);
+    g_assert_cmpuint(slow_n_held(c.store, 0), ==, 1); /* the READ */
+
+    copy_set_map(c.nexus, (LunEntry[]){ { 0, lu, FALSE }, { 1, c.lu, FALSE } }, 2);
+    rig_turn(c.rig);
+    test_manage(&tmf, TMF_LOGICAL_UNIT_RESET, c.nexus, 0, NULL);
+    rig_turn(c.rig);
+    g_assert_false(tmf.is_done);
+    slow_hold(c.store, FALSE);
+    slow_release(c.store, 0);
+    rig_turn(c.rig);
+    g_assert_true(tmf.is_done);
+    g_assert_cmpuint(slow_n_done(c.store, IO_WRITE), ==, 0);
+
+    copy_set_map(c.nexus, (LunEntry[]){ { 0, c.rig->lu, FALSE }, { 1, c.lu, FALSE } }, 2);
+    rig_turn(c.rig);
+    lu_free(lu);
+    backstore_close(absent);
     copy_clear(&c);
 }
 
@@ -1076,6 +1101,7 @@ main(int argc, char **argv)
     ADD("background-nexus-loss", test_background_nexus_loss);
     ADD("background-nexus-leaves", test_background_nexus_leaves);
     ADD("background-preempted", test_background_preempted);
+    ADD("background-is-reset-after-replacement", test_background_is_reset_after_replacement);
     ADD("background-unit-vanishes", test_background_unit_vanishes);
     ADD("destination-is-replaced", test_destination_is_replaced);
     ADD("background-unit-is-replaced-before", test_background_unit_is_replaced_before);

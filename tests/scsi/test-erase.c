@@ -821,6 +821,72 @@ test_format_refusals(void)
     case_clear(&c);
 }
 
+static void
+on_lu_released(Lu *lu, gpointer user_data)
+{
+    *(gboolean *)user_data = TRUE;
+}
+
+static void
+map_at_one(Case *c, Lu *lu)
+{
+    LunMap *map =
+        lun_map_new((LunEntry[]){ { 0, c->rig->lu, FALSE }, { 1, lu, FALSE } }, lu != NULL ? 2 : 1);
+
+    nexus_set_map(c->rig->nexus, map);
+    snapshot_unref(&map->snapshot);
+    if (lu != NULL)
+        c->rig->nexus->luns[1]->attentions.n = 0;
+}
+
+/* The unit is replaced by one that is not ready while a SANITIZE waits in the foreground: the command
+ * ends, and nothing keeps the store open */
+static void
+test_replaced(void)
+{
+    const BackstoreConfig gone = { .name = "other", .size = MEDIUM, .fd = -1 };
+    LuConfig config = { .name = "other", .uuid = { 5 } };
+    g_autoptr(GError) error = NULL;
+    gboolean released = FALSE;
+    Lu *unit, *replacement;
+    Backstore *absent;
+    Mailbox mailbox;
+    Case c;
+
+    case_init(&c, &plain);
+    unit = lu_new(&config, c.rig->store, c.rig->workers, c.rig->n_workers, 0);
+    absent = backstore_open_absent(&gone, NULL, c.rig->offload, c.rig->n_workers, &error);
+    g_assert_no_error(error);
+    config.not_ready = SENSE_NOT_READY_MANUAL;
+    replacement = lu_new(&config, absent, c.rig->workers, c.rig->n_workers, 0);
+    map_at_one(&c, unit);
+    slow_hold(c.rig->store, TRUE);
+    test_command_init(&c.test, c.rig->nexus, 1, CRYPTOGRAPHIC_ERASE);
+    test_start(&c.test);
+    rig_turn(c.rig);
+    g_assert_cmpuint(slow_n_held(c.rig->store, 0), ==, 1);
+
+    map_at_one(&c, replacement);
+    g_assert_true(mailbox_init(&mailbox, NULL));
+    lu_release(unit, &mailbox, on_lu_released, &released);
+    rig_turn(c.rig);
+    slow_hold(c.rig->store, FALSE);
+    slow_release(c.rig->store, 0);
+    rig_turn(c.rig);
+    (void)mailbox_drain(&mailbox);
+    g_assert_true(c.test.is_done);
+    test_assert_sense(&c.test, SENSE_NOT_READY_BECOMING_READY);
+    g_assert_true(released);
+
+    mailbox_deinit(&mailbox);
+    map_at_one(&c, NULL);
+    rig_turn(c.rig);
+    lu_free(replacement);
+    lu_free(unit);
+    backstore_close(absent);
+    case_clear(&c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -850,5 +916,6 @@ main(int argc, char **argv)
     ADD("format-with-pattern", test_format_with_pattern);
     ADD("format-immediate", test_format_immediate);
     ADD("format-refusals", test_format_refusals);
+    ADD("replaced", test_replaced);
     return g_test_run();
 }

@@ -1393,6 +1393,111 @@ test_vpd(void)
     rod_clear(&r);
 }
 
+/* WRITE USING TOKEN with the zero token whose WRITE SAME waits has not to be waited for, and writes
+ * nothing after its abort. Parked behind what somebody else has aborted: */
+static void
+test_zero_parked(void)
+{
+    TestCommand test, writer;
+    TestManagement tmf, other;
+    Nexus *third;
+    Rod r;
+
+    rod_init(&r, FALSE);
+    third = rig_new_nexus(r.rig, 0, 9);
+    slow_hold(r.rig->store, TRUE);
+    write_block(&r, third, 0, 10, &writer);
+    test_manage(&other, TMF_ABORT_TASK, third, 0, &writer.command);
+    g_assert_false(other.is_done);
+    make_zero_write(&r, 8, 64);
+    prepare(&r, &test, r.nexus, 0, ROD_WRITE, LIST2);
+    test_start(&test);
+    rig_turn(r.rig);
+    g_assert_cmpuint(slow_n_held(r.rig->store, 0), ==, 1);
+
+    test_manage(&tmf, TMF_ABORT_TASK, r.nexus, 0, &test.command);
+    rig_turn(r.rig);
+    g_assert_true(tmf.is_done);
+    let_go(&r);
+    g_assert_cmpuint(slow_n_done(r.rig->store, IO_ZERO), ==, 0);
+    test_command_clear(&test);
+    test_command_clear(&writer);
+    nexus_free(third);
+    rod_clear(&r);
+}
+
+/* All that the pool has */
+static void
+take_all(Pool *pool, GPtrArray *taken)
+{
+    for (gsize size = POOL_BUFFER_MAX; size >= 4096; size /= 2) {
+        gpointer buffer;
+
+        while ((buffer = pool_take(pool, size)) != NULL)
+            g_ptr_array_add(taken, buffer);
+    }
+}
+
+/* The same while it waits for a buffer: */
+static void
+test_zero_without_buffer(void)
+{
+    g_autoptr(GPtrArray) taken = g_ptr_array_new();
+    TestCommand test;
+    TestManagement tmf;
+    Pool *pool;
+    Rod r;
+
+    rod_init(&r, FALSE);
+    make_zero_write(&r, 8, 64);
+    prepare(&r, &test, r.nexus, 0, ROD_WRITE, LIST2);
+    test.hold_data_out = TRUE;
+    test_start(&test);
+    pool = r.rig->workers[0]->pool;
+    take_all(pool, taken);
+    test_send_data(&test);
+    take_all(pool, taken); /* also what held the list */
+    rig_turn(r.rig);
+    g_assert_false(test.is_done);
+
+    test_manage(&tmf, TMF_ABORT_TASK, r.nexus, 0, &test.command);
+    rig_turn(r.rig);
+    g_assert_true(tmf.is_done);
+    for (guint i = 0; i < taken->len; i++)
+        pool_give(pool, taken->pdata[i]);
+    rig_turn(r.rig);
+    g_assert_cmpuint(slow_n_done(r.rig->store, IO_ZERO), ==, 0);
+    test_command_clear(&test);
+    rod_clear(&r);
+}
+
+/* What was sent after ABORT TASK SET is not concerned, nor is what it consists of */
+static void
+test_spared(void)
+{
+    TestCommand test;
+    TestManagement tmf;
+    Rod r;
+
+    rod_init(&r, FALSE);
+    populate_good(&r);
+    slow_hold(r.rig->store, TRUE);
+    make_write(&r);
+    prepare(&r, &test, r.nexus, 1, ROD_WRITE, LIST2);
+    test_start(&test);
+    rig_turn(r.rig);
+    test.command.is_spared = TRUE;
+    test_manage(&tmf, TMF_ABORT_TASK_SET, r.nexus, 0, NULL); /* where the READs are */
+    rig_turn(r.rig);
+    let_go(&r);
+    g_assert_true(tmf.is_done);
+    g_assert_true(test.is_done);
+    test_assert_good(&test);
+    test_command_clear(&test);
+    assert_written(&r);
+    rod_clear(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1433,6 +1538,9 @@ main(int argc, char **argv)
     ADD("nexus-loss", test_nexus_loss);
     ADD("abort", test_abort);
     ADD("abort-populate", test_abort_populate);
+    ADD("zero-parked", test_zero_parked);
+    ADD("zero-without-buffer", test_zero_without_buffer);
+    ADD("spared", test_spared);
     ADD("operation-abort", test_operation_abort);
     ADD("list-is-used-anew", test_list_is_used_anew);
     ADD("list-in-use", test_list_in_use);

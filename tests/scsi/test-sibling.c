@@ -851,12 +851,19 @@ block_there(Pair *pair, Nexus *other, TestCommand *write, ScsiTmf *tmf)
     rig_turn(pair->c.rig);
 }
 
-/* One piece has failed and another one is parked at the second unit: an abort does not wait for that,
+typedef enum {
+    END_BY_ABORT,
+    END_BY_LOSS,
+    END_BY_STOP, /* COPY OPERATION ABORT */
+    END_N,
+} End;
+
+/* One piece has failed and another one is parked at the second unit: an end does not wait for that,
  * and it is not written afterwards */
 static void
-run_aborted_after_failure(gboolean is_own, gboolean is_loss)
+run_ended_after_failure(gboolean is_own, End end)
 {
-    TestCommand test, write;
+    TestCommand test, write, stop = { 0 };
     Nexus *other;
     ScsiTmf tmf;
     Pair pair;
@@ -880,10 +887,15 @@ run_aborted_after_failure(gboolean is_own, gboolean is_loss)
     let_go(&pair);
     g_assert_false(test.is_done);
 
-    if (is_loss)
+    if (end == END_BY_LOSS) {
         nexus_abort_all(pair.c.nexus);
-    else
+    } else if (end == END_BY_ABORT) {
         scsi_command_abort(&test.command);
+    } else {
+        test_command_init(&stop, pair.c.nexus, 0,
+                          CDB(0x83, 0x1c, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+        test_start(&stop);
+    }
     rig_turn(pair.c.rig);
     g_assert_true(test.is_done);
 
@@ -891,6 +903,9 @@ run_aborted_after_failure(gboolean is_own, gboolean is_loss)
     g_assert_cmpint(memcmp(slow_memory(pair.c.store) + 100 * 512,
                            slow_memory(pair.c.rig->store) + 8 * 512, 64 * 512),
                     !=, 0);
+    g_assert_cmpint(stop.is_done, ==, end == END_BY_STOP);
+    if (end == END_BY_STOP)
+        test_command_clear(&stop);
     test_command_clear(&test);
     test_command_clear(&write);
     nexus_free(other);
@@ -898,10 +913,12 @@ run_aborted_after_failure(gboolean is_own, gboolean is_loss)
 }
 
 static void
-test_aborted_after_failure(void)
+test_ended_after_failure(void)
 {
-    for (guint i = 0; i < 4; i++)
-        run_aborted_after_failure((i & 1) != 0, (i & 2) != 0);
+    for (guint end = 0; end < END_N; end++) {
+        run_ended_after_failure(TRUE, (End)end);
+        run_ended_after_failure(FALSE, (End)end);
+    }
 }
 
 static void
@@ -1087,7 +1104,7 @@ main(int argc, char **argv)
     ADD("nexus-loss", test_nexus_loss);
     ADD("free-before-sweep", test_free_before_sweep);
     ADD("preempted", test_preempted);
-    ADD("aborted-after-failure", test_aborted_after_failure);
+    ADD("ended-after-failure", test_ended_after_failure);
     ADD("free-in-done", test_free_in_done);
     ADD("token", test_token);
     ADD("token-access-ends", test_token_access_ends);
