@@ -29,6 +29,16 @@
 #include "iscsi/server.h"
 #include "iscsi/session.h"
 
+/* The account by which it has proved itself is there as it was: a new login needs the new secret */
+static gboolean
+is_proved(const Connection *connection, const IscsiVerdict *verdict)
+{
+    const Login *login = &connection->login->login;
+
+    return !verdict->wants_chap ||
+           credentials_agree(login->chap_accounts, verdict->credentials, login->chap_user);
+}
+
 /* The target may have changed since the login began */
 static guint16
 judge_again(const Connection *connection, const IscsiTarget *target, IscsiVerdict *ret_verdict)
@@ -39,7 +49,7 @@ judge_again(const Connection *connection, const IscsiTarget *target, IscsiVerdic
         return LOGIN_STATUS_TARGET_REMOVED;
     if (!target->enabled || !server_target_is_visible(target, connection->tag))
         return LOGIN_STATUS_SERVICE_UNAVAILABLE;
-    if (iscsi_target_admits(target, &holder, ret_verdict))
+    if (iscsi_target_admits(target, &holder, ret_verdict) && is_proved(connection, ret_verdict))
         return LOGIN_STATUS_SUCCESS;
     return ret_verdict->is_allowed ? LOGIN_STATUS_AUTHENTICATION_FAILURE
                                    : LOGIN_STATUS_AUTHORIZATION_FAILURE;
@@ -325,19 +335,40 @@ name_discovered(const Connection *connection)
     return g_strdup(text);
 }
 
+static guint16
+judge_before(const Connection *connection)
+{
+    const Server *server = connection->server;
+    const Login *login = &connection->login->login;
+    IscsiVerdict verdict;
+
+    if (login->type == ISCSI_SESSION_NORMAL)
+        return judge_again(connection, server_find_target(server, login->target_name), &verdict);
+    return server_admits_discovery(server, login) ? LOGIN_STATUS_SUCCESS
+                                                  : LOGIN_STATUS_AUTHENTICATION_FAILURE;
+}
+
+/* The claim ends the session that has the nexus: who would not be let in after it may not claim */
 void
 admission_begin(Connection *connection)
 {
     Server *server = connection->server;
     const Login *login = &connection->login->login;
-    SessionClaim *holder = g_try_new0(SessionClaim, 1);
-    Claim *claim = &holder->claim;
+    guint16 status = judge_before(connection);
     const IscsiTarget *target = NULL;
+    SessionClaim *holder;
+    Claim *claim;
 
+    if (status != LOGIN_STATUS_SUCCESS) {
+        refuse(connection, status, "the target was changed during the login");
+        return;
+    }
+    holder = g_try_new0(SessionClaim, 1);
     if (holder == NULL) {
         refuse(connection, LOGIN_STATUS_OUT_OF_RESOURCES, "out of memory");
         return;
     }
+    claim = &holder->claim;
 
     connection->state = CONNECTION_CLAIMING;
     watch_deselect(&connection->watch, EPOLLIN);

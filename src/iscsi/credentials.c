@@ -262,7 +262,8 @@ credentials_find(const Credentials *credentials, const char *user)
 gboolean
 credentials_agree(const Credentials *one, const Credentials *other, const char *user)
 {
-    const CredentialsAccount *a = credentials_find(one, user), *b = credentials_find(other, user);
+    const CredentialsAccount *a = user != NULL ? credentials_find(one, user) : NULL;
+    const CredentialsAccount *b = user != NULL ? credentials_find(other, user) : NULL;
     gsize size = a != NULL ? strlen(a->secret) : 0;
 
     return a != NULL && b != NULL && strlen(b->secret) == size &&

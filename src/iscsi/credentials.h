@@ -85,5 +85,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Credentials, credentials_unref)
 const CredentialsAccount *credentials_find(const Credentials *credentials, const char *user);
 
 /* Whether @user is in both with the same secret: who has proved itself by the one would pass by the
- * other. Time does not tell. Each may be NULL. */
+ * other. Time does not tell. Each may be NULL, also @user. */
 gboolean credentials_agree(const Credentials *one, const Credentials *other, const char *user);

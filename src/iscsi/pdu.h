@@ -310,7 +310,7 @@ pdu_sn_less_equal(guint32 a, guint32 b)
 static inline gboolean
 pdu_sn_in_window(guint32 sn, guint32 first, guint32 last)
 {
-    return pdu_sn_less_equal(first, sn) && pdu_sn_less_equal(sn, last);
+    return sn - first < last - first + 1; /* 0: an empty window */
 }
 
 /* SCSI Command, RFC 7143 11.3 */

@@ -7,50 +7,16 @@
 
 #include "iscsi/server.h"
 
-static gboolean
-admits(const Session *session, const IscsiTarget *target, const Address *address,
-       IscsiVerdict *ret_verdict)
-{
-    IscsiHolder holder = session_holder(session);
-
-    holder.request.address = address;
-    return iscsi_target_admits(target, &holder, ret_verdict);
-}
-
-/* From everywhere where the session has a connection, and by one rule, as its own target wants it.
- * Without any, from where it came. */
-static gboolean
-admits_all(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
-{
-    const AccessRule *rule = NULL;
-
-    if (list_is_empty(&session->connections))
-        return admits(session, target, &session->remote, ret_verdict);
-
-    list_foreach(link, &session->connections) {
-        const Connection *connection = list_entry(link, Connection, session_link);
-
-        if (!admits(session, target, &connection->remote, ret_verdict) ||
-            (link != list_first(&session->connections) && ret_verdict->rule != rule))
-            return FALSE;
-        rule = ret_verdict->rule;
-    }
-
-    return TRUE;
-}
-
 /* Could it log in there? */
 static gboolean
 may_use(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
 {
     if (!target->enabled || !server_target_is_visible(target, session->tag) ||
         iscsi_target_redirect(target, session->tag) != NULL ||
-        !admits_all(session, target, ret_verdict))
+        !session_is_admitted(session, target, ret_verdict))
         return FALSE;
 
-    /* Users of one name at two targets need not be one */
-    return !ret_verdict->wants_chap ||
-           credentials_agree(session->chap_accounts, ret_verdict->credentials, session->chap_user);
+    return session_is_proved(session, ret_verdict);
 }
 
 static const LunEntry *

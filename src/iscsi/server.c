@@ -470,7 +470,8 @@ server_admits_discovery(const Server *server, const Login *login)
 
     return !security->discovery_wants_chap ||
            (login->chap_user[0] != '\0' &&
-            credentials_find(security->discovery_credentials, login->chap_user) != NULL);
+            credentials_agree(login->chap_accounts, security->discovery_credentials,
+                              login->chap_user));
 }
 
 static LoginLookup

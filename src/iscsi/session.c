@@ -656,8 +656,8 @@ session_connection_closed(Session *session, Connection *connection, const char *
 
 /* Control */
 
-IscsiHolder
-session_holder(const Session *session)
+static IscsiHolder
+get_holder(const Session *session)
 {
     return (IscsiHolder){
         .request = { .initiator_name = session->initiator_name,
@@ -667,6 +667,43 @@ session_holder(const Session *session)
     };
 }
 
+gboolean
+session_is_admitted(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
+{
+    IscsiHolder holder = get_holder(session);
+    gboolean is_admitted = iscsi_target_admits(target, &holder, ret_verdict);
+    const AccessRule *rule = NULL;
+
+    list_foreach(link, &session->connections) {
+        holder.request.address = &list_entry(link, Connection, session_link)->remote;
+        is_admitted = iscsi_target_admits(target, &holder, ret_verdict);
+        if (link != list_first(&session->connections) && ret_verdict->rule != rule)
+            ret_verdict->is_allowed = is_admitted = FALSE;
+        if (!is_admitted)
+            return FALSE;
+        rule = ret_verdict->rule;
+    }
+
+    return is_admitted;
+}
+
+gboolean
+session_is_proved(const Session *session, const IscsiVerdict *verdict)
+{
+    return !verdict->wants_chap ||
+           credentials_agree(session->chap_accounts, verdict->credentials, session->chap_user);
+}
+
+/* By the rule that has let it in a changed secret does not matter */
+static gboolean
+is_still_admitted(const Session *session, const IscsiTarget *target, IscsiVerdict *ret_verdict)
+{
+    gboolean is_admitted = session_is_admitted(session, target, ret_verdict);
+    guint32 rule_id = ret_verdict->rule != NULL ? ret_verdict->rule->id : 0;
+
+    return is_admitted && (rule_id == session->rule_id || session_is_proved(session, ret_verdict));
+}
+
 /*
  * What the session sees from now on: a reference. Who is let in by another rule than before, and did
  * not prove what that one asks for, gets nothing new by it.
@@ -674,9 +711,8 @@ session_holder(const Session *session)
 static LunMap *
 choose_map(Session *session, const IscsiTarget *target)
 {
-    IscsiHolder holder = session_holder(session);
     IscsiVerdict verdict;
-    gboolean is_admitted = iscsi_target_admits(target, &holder, &verdict);
+    gboolean is_admitted = is_still_admitted(session, target, &verdict);
     guint32 rule_id = verdict.rule != NULL ? verdict.rule->id : 0;
 
     if (!is_admitted && (!verdict.is_allowed || rule_id != session->rule_id))
@@ -705,10 +741,9 @@ set_map(Session *session, const IscsiTarget *target)
 static gboolean
 is_expelled(const Session *session, const IscsiTarget *target)
 {
-    IscsiHolder holder = session_holder(session);
     IscsiVerdict verdict;
 
-    return target->closes_denied && !iscsi_target_admits(target, &holder, &verdict);
+    return target->closes_denied && !is_still_admitted(session, target, &verdict);
 }
 
 void

@@ -159,8 +159,14 @@ void session_drop_connection(Session *session, guint16 cid, const char *reason);
 /* I_T NEXUS RESET was answered: drop it at the end of the turn */
 void session_reset(Session *session);
 
-/* What is known of who has logged in; refers to the session */
-IscsiHolder session_holder(const Session *session);
+/* Whether @target lets in from everywhere where the session has a connection, and by one rule; without
+ * any from where it came */
+gboolean session_is_admitted(const Session *session, const IscsiTarget *target,
+                             IscsiVerdict *ret_verdict);
+
+/* Whether the session has given the proof that @verdict asks for, by an account of that secret; users
+ * of one name need not be one */
+gboolean session_is_proved(const Session *session, const IscsiVerdict *verdict);
 
 /* There is a new version of the target; it may not let this session in any more */
 void session_set_target(Session *session, IscsiTarget *target);

@@ -6,7 +6,7 @@
  * when rules change.
  */
 
-#include "initiator.h"
+#include "chap-peer.h"
 
 #include <string.h>
 
@@ -688,6 +688,107 @@ test_discovery(void)
     }
 }
 
+#define USER "anne"
+
+static void
+let_in_with(IscsiTarget *target, guint32 id, const char *secret)
+{
+    const CredentialsAccount account = { USER, secret, NULL, NULL };
+
+    target->access = ISCSI_ACCESS_CLOSED;
+    target->rules = g_new0(AccessRule, 1);
+    target->n_rules = 1;
+    target->rules[0] = make_rule(id, &(RuleText){ .names = "*" });
+    target->rules[0].auth = ACCESS_AUTH_CHAP;
+    target->rules[0].credentials = credentials_new(&account, 1, NULL);
+}
+
+static void
+let_anne_read(IscsiTarget *target)
+{
+    let_in_with(target, 5, "correct horse battery");
+    target->rules[0].map = access_map_new(target->map, NULL, 0, TRUE);
+}
+
+static void
+let_another_anne_write(IscsiTarget *target)
+{
+    let_in_with(target, 6, "another one's secret");
+}
+
+static void
+let_only_another_anne(IscsiTarget *target)
+{
+    let_another_anne_write(target);
+    target->closes_denied = TRUE;
+}
+
+/* A user of the same name by another rule is another user */
+static void
+test_users_of_one_name(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .adjust = let_anne_read });
+    Initiator *initiator = initiator_new(rig);
+    ChapPeer peer = { .user = USER, .secret = "correct horse battery" };
+
+    g_assert_cmphex(chap_peer_login_normal(initiator, &peer), ==, 0);
+    initiator_settle(initiator);
+    g_assert_cmphex(try_write(initiator), ==, WRITE_PROTECTED);
+    rig_set_target(rig, let_another_anne_write);
+    initiator_settle(initiator);
+    g_assert_cmphex(try_write(initiator), ==, WRITE_PROTECTED);
+    rig_set_target(rig, let_only_another_anne);
+    rig_settle(rig);
+    g_assert_true(initiator_is_closed(initiator));
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
+static void
+deny_ip(IscsiTarget *target)
+{
+    target->rules = g_new0(AccessRule, 1);
+    target->n_rules = 1;
+    target->rules[0] =
+        make_rule(7, &(RuleText){ .action = ACCESS_DENY, .networks = "127.0.0.0/8" });
+    target->closes_denied = TRUE;
+}
+
+/* Each of a session's connections has to be let in still, also after the first one has gone */
+static void
+run_second_connection(gboolean first_has_gone)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *first = initiator_new(rig), *second = initiator_new_tcp(rig);
+
+    g_assert_cmphex(initiator_login(first, "MaxConnections=2"), ==, 0);
+    initiator_settle(first);
+    second->tsih = first->tsih;
+    second->cid = 1;
+    second->cmd_sn = first->cmd_sn;
+    g_assert_cmphex(initiator_login(second, NULL), ==, 0);
+    if (first_has_gone) {
+        initiator_drop(first);
+        rig_settle(rig);
+    }
+
+    rig_set_target(rig, deny_ip);
+    rig_settle(rig);
+    g_assert_true(initiator_is_closed(second));
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 1);
+    initiator_free(first);
+    initiator_free(second);
+    rig_free(rig);
+}
+
+static void
+test_second_connection(void)
+{
+    run_second_connection(FALSE);
+    run_second_connection(TRUE);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -707,6 +808,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/access/sessions-are-closed", test_sessions_are_closed);
     g_test_add_func("/iscsi/access/session-stays", test_session_stays);
     g_test_add_func("/iscsi/access/nothing-is-gained", test_nothing_is_gained);
+    g_test_add_func("/iscsi/access/users-of-one-name", test_users_of_one_name);
+    g_test_add_func("/iscsi/access/second-connection", test_second_connection);
     g_test_add_func("/iscsi/access/discovery", test_discovery);
     return g_test_run();
 }

@@ -300,6 +300,45 @@ test_target_changes_during_login(void)
     rig_free(rig);
 }
 
+/* Who would be refused, because the target has changed meanwhile, ends nobody's session before that */
+static void
+run_stale(gboolean is_proved)
+{
+    Rig *rig = rig_new(&(RigConfig){ .adjust = is_proved ? want_chap : NULL });
+    Initiator *stale = initiator_new(rig), *good = initiator_new(rig);
+    ChapPeer old = { .user = USER, .secret = SECRET };
+    ChapPeer new = { .user = USER, .secret = changed.secret };
+    const char *names =
+        "InitiatorName=" RIG_INITIATOR "\nTargetName=" RIG_TARGET "\nSessionType=Normal";
+    guint8 in[512];
+
+    if (is_proved)
+        g_assert_cmphex(chap_peer_prove(stale, &old, names), ==, 0);
+    else
+        g_assert_cmphex(chap_peer_exchange(stale, 0x81,
+                                           "InitiatorName=" RIG_INITIATOR "\nTargetName=" RIG_TARGET
+                                           "\nSessionType=Normal\nAuthMethod=None"),
+                        ==, 0);
+    rig_set_target(rig, want_changed);
+    g_assert_cmphex(chap_peer_login_normal(good, &new), ==, 0);
+    initiator_settle(good);
+
+    g_assert_cmphex(initiator_login_text(stale, "X-test=1"), ==, 0x0201);
+    rig_settle(rig);
+    g_assert_cmpuint(rig_count_events(rig, ISCSI_EVENT_SESSION_CLOSED), ==, 0);
+    initiator_read(good, 0, 1, in);
+    initiator_free(stale);
+    initiator_free(good);
+    rig_free(rig);
+}
+
+static void
+test_stale_login_ends_nothing(void)
+{
+    run_stale(FALSE);
+    run_stale(TRUE);
+}
+
 /* Of all targets */
 
 static void
@@ -341,6 +380,30 @@ test_discovery(void)
         initiator_free(wrong);
         rig_free(rig);
     }
+}
+
+/* The secret is changed while a login that has proved the old one is under way */
+static void
+test_discovery_secret_changes(void)
+{
+    Rig *rig = rig_new(NULL);
+    Initiator *initiator;
+    ChapPeer peer = { .user = USER, .secret = SECRET };
+    IscsiSecurity *security = iscsi_security_new();
+    gboolean is_done = FALSE;
+
+    set_security(rig, CHAP_ALL, TRUE);
+    initiator = initiator_new(rig);
+    g_assert_cmphex(
+        chap_peer_prove(initiator, &peer, "InitiatorName=" RIG_INITIATOR "\nSessionType=Discovery"),
+        ==, 0);
+    security->discovery_wants_chap = TRUE;
+    security->discovery_credentials = credentials_new(&changed, 1, NULL);
+    iscsi_service_set_security(rig->service, security, rig_set_flag, &is_done);
+    rig_wait(rig, &is_done);
+    g_assert_cmphex(initiator_login_text(initiator, "X-test=1"), ==, 0x0201);
+    initiator_free(initiator);
+    rig_free(rig);
 }
 
 /* Also for a connection that came before */
@@ -422,6 +485,8 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/auth/wrong-target", test_wrong_target);
     g_test_add_func("/iscsi/auth/secret-changes", test_secret_changes);
     g_test_add_func("/iscsi/auth/target-changes-during-login", test_target_changes_during_login);
+    g_test_add_func("/iscsi/auth/stale-login-ends-nothing", test_stale_login_ends_nothing);
+    g_test_add_func("/iscsi/auth/discovery-secret-changes", test_discovery_secret_changes);
     g_test_add_func("/iscsi/auth/discovery", test_discovery);
     g_test_add_func("/iscsi/auth/discovery-changes-during-login",
                     test_discovery_changes_during_login);

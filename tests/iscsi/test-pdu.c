@@ -118,6 +118,8 @@ test_window(void)
 {
     g_assert_true(pdu_sn_in_window(5, 5, 5));
     g_assert_false(pdu_sn_in_window(5, 5, 4)); /* closed */
+    g_assert_false(pdu_sn_in_window(5 + 0x80000000u, 5, 4));
+    g_assert_false(pdu_sn_in_window(5 + 0x80000000u, 5, 5));
     g_assert_false(pdu_sn_in_window(4, 5, 10));
     g_assert_false(pdu_sn_in_window(11, 5, 10));
     g_assert_true(pdu_sn_in_window(0, 0xfffffffe, 3));

@@ -984,11 +984,41 @@ test_loss_with_commands_in_flight(void)
     bed_close(&bed);
 }
 
+static void
+set_depth_of_one(IscsiTarget *target)
+{
+    target->queue_depth = 1;
+}
+
+/* A CmdSN half way round is as far from a window as can be, also where that has one place only */
+static void
+test_cmd_sn_half_way_round(void)
+{
+    static const guint8 test_unit_ready[6];
+    Rig *rig = rig_new(&(RigConfig){ .adjust = set_depth_of_one });
+    Initiator *initiator = initiator_new(rig);
+    guint8 bhs[PDU_BHS_SIZE];
+    guint32 cmd_sn;
+
+    g_assert_cmphex(initiator_login(initiator, NULL), ==, 0);
+    initiator_settle(initiator);
+    cmd_sn = initiator->cmd_sn;
+    initiator->cmd_sn += 0x80000000u;
+    initiator_command(initiator, bhs, 0x80, test_unit_ready, sizeof(test_unit_ready), 0);
+    initiator_send(initiator, bhs, NULL, 0);
+    rig_settle(rig);
+    initiator->cmd_sn = cmd_sn;
+    initiator_settle(initiator);
+    initiator_free(initiator);
+    rig_free(rig);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 
+    g_test_add_func("/iscsi/session/cmd-sn-half-way-round", test_cmd_sn_half_way_round);
     g_test_add_func("/iscsi/session/login-and-logout", test_login_and_logout);
     g_test_add_data_func("/iscsi/session/sizes/usual", NULL, test_sizes);
     g_test_add_data_func("/iscsi/session/sizes/r2t-only",

@@ -142,7 +142,7 @@ is_target_right(const Initiator *initiator, const ChapPeer *peer)
 }
 
 guint16
-chap_peer_login(Initiator *initiator, ChapPeer *peer, const char *names, const char *keys)
+chap_peer_prove(Initiator *initiator, ChapPeer *peer, const char *names)
 {
     g_autofree char *first = g_strdup_printf("%s\nAuthMethod=CHAP", names);
     g_autofree char *second =
@@ -158,7 +158,15 @@ chap_peer_login(Initiator *initiator, ChapPeer *peer, const char *names, const c
         return initiator->status;
     g_assert_cmphex(initiator->bhs[1], ==, TRANSIT);
     peer->is_target_right = peer->mutual_user != NULL && is_target_right(initiator, peer);
-    return initiator_login_text(initiator, keys != NULL ? keys : "X-test=1");
+    return 0;
+}
+
+guint16
+chap_peer_login(Initiator *initiator, ChapPeer *peer, const char *names, const char *keys)
+{
+    guint16 status = chap_peer_prove(initiator, peer, names);
+
+    return status != 0 ? status : initiator_login_text(initiator, keys != NULL ? keys : "X-test=1");
 }
 
 guint16

@@ -33,6 +33,9 @@ typedef struct {
  */
 guint16 chap_peer_login(Initiator *initiator, ChapPeer *peer, const char *names, const char *keys);
 
+/* The first half of it: to the operational stage, which the next request may leave at once */
+guint16 chap_peer_prove(Initiator *initiator, ChapPeer *peer, const char *names);
+
 /* With the rig's target, and a discovery session */
 guint16 chap_peer_login_normal(Initiator *initiator, ChapPeer *peer);
 guint16 chap_peer_login_discovery(Initiator *initiator, ChapPeer *peer);
