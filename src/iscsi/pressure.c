@@ -27,6 +27,10 @@
  * NOP-Out has brought to be echoed is like the data of a write: it waits in a
  * buffer while a request before it does not come.
  *
+ * Tasks that wait to be reassigned (error recovery level 2) hold buffers too, and
+ * how long they may wait the initiator has a say in. Where they have waited for
+ * SUSPENDED_PATIENCE they are ended, oldest first, after the slow connections.
+ *
  * Nothing of this costs anything while there are buffers. Time that was spent
  * before does not count.
  */
@@ -37,6 +41,8 @@
 #include <sys/ioctl.h>
 
 #include "iscsi/connection.h"
+#include "iscsi/remnant.h"
+#include "iscsi/server.h"
 #include "iscsi/session.h"
 
 #define INTERVAL USEC_PER_SEC
@@ -50,7 +56,10 @@
 #define TASK_RATE     256
 #define TASK_PATIENCE (20 * USEC_PER_SEC)
 
-/* Connections that are closed in one turn */
+/* What tasks of a connection that has failed may wait for another one */
+#define SUSPENDED_PATIENCE (20 * USEC_PER_SEC)
+
+/* Connections that are closed in one turn, and those whose tasks are ended */
 #define CLOSES_MAX 64
 
 /* Returns: since when it is behind, or @now */
@@ -248,6 +257,29 @@ find_slowest(const Server *server)
     return slowest;
 }
 
+/* Of those whose tasks have waited for too long */
+static Remnant *
+find_oldest_remnant(const Server *server)
+{
+    gint64 until = server->worker->loop.now - SUSPENDED_PATIENCE;
+    Remnant *oldest = NULL;
+
+    list_foreach(link, &server->sessions) {
+        const Session *session = list_entry(link, Session, link);
+
+        if (list_is_empty(&session->suspended))
+            continue;
+        list_foreach(place, &session->remnants) {
+            Remnant *remnant = list_entry(place, Remnant, link);
+
+            if (remnant->state != REMNANT_ENDING && remnant->since <= until &&
+                (oldest == NULL || remnant->since < oldest->since))
+                oldest = remnant;
+        }
+    }
+    return oldest;
+}
+
 static gboolean
 is_short(const Server *server)
 {
@@ -255,6 +287,21 @@ is_short(const Server *server)
 
     return pool_is_wanted(pool) ||
            (server->pressure_has_refused && pool_available(pool) < POOL_BUFFER_MAX);
+}
+
+static void
+end_oldest_remnants(const Server *server)
+{
+    for (guint n = CLOSES_MAX; n > 0 && is_short(server); n--) {
+        Remnant *remnant = find_oldest_remnant(server);
+        Session *session;
+
+        if (remnant == NULL)
+            return;
+        session = remnant->session;
+        (void)remnant_end(remnant);
+        session_check_kept(session, "buffers are short, and a connection has not come back");
+    }
 }
 
 /* The first look is at once: it is where patience begins. Never more than one in an interval. */
@@ -291,6 +338,7 @@ on_timer(Timer *timer)
         connection_close(connection,
                          "buffers are short and too little has moved on the connection");
     }
+    end_oldest_remnants(server);
     arm(server);
 }
 

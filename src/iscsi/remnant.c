@@ -184,6 +184,7 @@ start_time(Remnant *remnant)
     const IscsiParams *params = &remnant->session->params;
     gint64 now = loop_of(remnant)->now;
 
+    remnant->since = now;
     remnant->wait_until = now + params->default_time2wait * USEC_PER_SEC;
     timer_set(&remnant->timer, loop_of(remnant),
               remnant->wait_until + params->default_time2retain * USEC_PER_SEC);

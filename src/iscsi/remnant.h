@@ -30,6 +30,7 @@ struct Remnant {
     Session *session;
     guint16 cid;
     RemnantState state;
+    gint64 since;      /* its time began; REMNANT_ENDING: 0 */
     gint64 wait_until; /* REMNANT_REMOVED: no reassignment before */
     Timer timer;       /* the end of its time, or of the time that a logout waits */
     Connection *login; /* that replaces it and waits for its tasks, or NULL */

@@ -505,6 +505,75 @@ test_nobody_waits(void)
     bed_free(&bed);
 }
 
+static void
+recover_tasks(IscsiTarget *target)
+{
+    target->params.error_recovery_level = 2;
+}
+
+static void
+send_long_read(Initiator *initiator)
+{
+    guint8 bhs[PDU_BHS_SIZE], cdb[10];
+
+    initiator_cdb10(cdb, 0x28, 0, 2048);
+    initiator_command(initiator, bhs, 0x80 | 0x40 | 1, cdb, sizeof(cdb), 2048 * 512);
+    initiator_send(initiator, bhs, NULL, 0);
+    rig_settle(initiator->rig);
+}
+
+static gboolean
+is_answered(Initiator *initiator)
+{
+    while (initiator_poll_any(initiator)) {
+        if (pdu_opcode(initiator->bhs) != PDU_NOP_IN)
+            return TRUE;
+        initiator_answer_ping(initiator);
+    }
+    return FALSE;
+}
+
+#define N_LOST 12
+
+/* Connections that fail and leave tasks with buffers, to be kept for two hours: others get them before */
+static void
+test_who_does_not_come_back(void)
+{
+    Rig *rig = rig_new(&(RigConfig){ .pool_size = (gsize)10 << 20, .adjust = recover_tasks });
+    Initiator *innocent = initiator_new(rig), *lost[N_LOST];
+    guint seconds = 0;
+
+    g_assert_cmphex(initiator_login(innocent, NULL), ==, 0);
+    initiator_settle(innocent);
+    for (guint i = 0; i < N_LOST; i++) {
+        lost[i] = initiator_new(rig);
+        lost[i]->isid[5] = (guint8)(3 + i);
+        g_assert_cmphex(initiator_login(lost[i], "ErrorRecoveryLevel=2\nInitialR2T=Yes\n"
+                                                 "ImmediateData=No\nDefaultTime2Wait=3600\n"
+                                                 "DefaultTime2Retain=3600"),
+                        ==, 0);
+        initiator_settle(lost[i]);
+        send_long_read(lost[i]);
+    }
+    for (guint i = 0; i < N_LOST; i++)
+        initiator_drop(lost[i]);
+    rig_settle(rig);
+
+    send_long_read(innocent);
+    g_assert_false(is_answered(innocent));
+    do {
+        clock_advance(&rig->clock, USEC_PER_SEC);
+        rig_settle(rig);
+        seconds++;
+    } while (!is_answered(innocent) && seconds < 120);
+    g_assert_cmpuint(seconds, <=, 30);
+
+    for (guint i = 0; i < N_LOST; i++)
+        initiator_free(lost[i]);
+    initiator_free(innocent);
+    rig_free(rig);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -523,6 +592,7 @@ main(int argc, char **argv)
     g_test_add_func("/iscsi/pressure/each-write-must-move", test_each_write_must_move);
     g_test_add_func("/iscsi/pressure/slowest-goes-first", test_slowest_goes_first);
     g_test_add_func("/iscsi/pressure/refusals-count", test_refusals_count);
+    g_test_add_func("/iscsi/pressure/who-does-not-come-back", test_who_does_not_come_back);
     g_test_add_func("/iscsi/pressure/nobody-waits", test_nobody_waits);
     return g_test_run();
 }
