@@ -632,6 +632,8 @@ test_threads(void)
 
         make_list(&pair, list);
         for (guint j = 0; j < 2; j++) {
+            /* Each to blocks of its own: what two write at once is a race of theirs */
+            put_be64(list + LIST_SIZE - 8, DESTINATION_AT + j * BLOCKS);
             initiator_command(initiators[j], bhs, 0x80 | 0x20, copy_cdb(), 16, LIST_SIZE);
             initiator_send(initiators[j], bhs, list, LIST_SIZE);
         }
